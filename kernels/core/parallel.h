@@ -19,9 +19,9 @@ void SetNumThreads(int n);
 // alone, so what is summed per piece and then added in order of pieces has the
 // same bits with any number of threads. Called from within a piece, or while
 // another thread is in it, it runs all pieces on the calling thread.
-void ParallelFor(std::int64_t n, std::int64_t grain,
-                 const std::function<void(std::int64_t begin,
-                                          std::int64_t end)>& fn);
+void ParallelFor(
+    std::int64_t n, std::int64_t grain,
+    const std::function<void(std::int64_t begin, std::int64_t end)>& fn);
 
 }  // namespace rtpurbo
 
