@@ -51,11 +51,13 @@ MATCHER_P2(StatusIs, code, message,
 
 #define EXPECT_OK(expr) EXPECT_THAT((expr), ::rtpurbo::testing::IsOk())
 #define ASSERT_OK(expr) ASSERT_THAT((expr), ::rtpurbo::testing::IsOk())
+// NOLINTBEGIN(bugprone-macro-parentheses): as for ASSIGN_OR_RETURN
 #define ASSERT_OK_AND_ASSIGN(lhs, expr) \
   ASSERT_OK_AND_ASSIGN_(STATUS_MACROS_NAME_(value_or_, __LINE__), lhs, expr)
 #define ASSERT_OK_AND_ASSIGN_(value_or, lhs, expr)   \
   auto value_or = (expr);                            \
   ASSERT_THAT(value_or, ::rtpurbo::testing::IsOk()); \
   lhs = *std::move(value_or)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #endif  // RTPURBO_TESTS_STATUS_MATCHERS_H_
