@@ -70,8 +70,8 @@ class CountTestsTest(unittest.TestCase):
         self.assertEqual(count([("run", "")], "--failed", "2"),
                          ("1 passed, 2 failed, 0 skipped", 1))
 
-    def test_nothing_run_is_a_failure(self):
-        self.assertEqual(count([]), ("0 passed, 0 failed, 0 skipped", 1))
+    def test_nothing_run_is_no_failure(self):
+        self.assertEqual(count([]), ("0 passed, 0 failed, 0 skipped", 0))
 
 
 if __name__ == "__main__":
