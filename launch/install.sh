@@ -29,7 +29,9 @@ needed=(
   'libpcre2-dev      module:libpcre2-8       PCRE2: the tokenizer'
   'libutf8proc-dev   module:libutf8proc      utf8proc: the tokenizer'
   'nlohmann-json3-dev module:nlohmann_json   JSON files'
-  'zlib1g-dev        module:zlib             checksums, compressed input'
+  'libssl-dev        module:libcrypto        OpenSSL 3: SHA-256'
+  'libarchive-dev    module:libarchive       compressed training text'
+  'zlib1g-dev        module:zlib             checksums of files'
 )
 checkers=(
   'clang-format-14   command:clang-format-14 format of the sources'
