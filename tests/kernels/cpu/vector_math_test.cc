@@ -89,9 +89,9 @@ TEST(VectorMathTest, ExpIsExactAtItsCorners) {
 }
 
 TEST(VectorMathTest, ExpOfAVectorIsExpOfItsElements) {
-  std::vector<float> x;
-  for (int i = 0; i < 77; ++i) {
-    x.push_back(static_cast<float>(i) - 60.3F);
+  std::vector<float> x(77);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] = static_cast<float>(i) - 60.3F;
   }
   x[5] = kNaN;
   x[6] = -kInfinity;
