@@ -34,7 +34,7 @@ constexpr const char* kText = "packed text\npacked text\npacked text\n";
 class ByteSourceTest : public ::testing::Test {
  protected:
   std::string Write(const std::string& name, const std::string& contents) {
-    const std::string path = directory_ / name;
+    std::string path = directory_ / name;
     EXPECT_OK(files_.WriteFileAtomically(path, contents));
     return path;
   }
