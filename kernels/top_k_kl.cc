@@ -1,0 +1,104 @@
+#include "kernels/top_k_kl.h"
+
+#include <vector>
+
+#include "kernels/core/parallel.h"
+#include "kernels/cpu/top_k_kl.h"
+
+namespace rtpurbo::kernels {
+namespace {
+
+constexpr std::int64_t kRows = 8;  // a piece
+
+}  // namespace
+
+void TopKKlForward(const ExecContext& ctx, const Tensor& x_LD,
+                   const Tensor& w_VD, const Tensor& id_LK,
+                   const Tensor& teacher_LK, Tensor* dz_LK, Tensor* loss) {
+  CheckHasKernel(ctx, "TopKKlForward");
+  const std::int64_t L = x_LD.dim(0);
+  const std::int64_t D = x_LD.dim(1);
+  const std::int64_t K = id_LK.dim(1);
+  CHECK_EQ(w_VD.dim(1), D);
+  CHECK_EQ(id_LK.dim(0), L);
+  CHECK_EQ(teacher_LK.shape(), id_LK.shape());
+  CHECK_EQ(dz_LK->shape(), id_LK.shape());
+  CHECK_EQ(loss->shape(), Shape{1});
+  const auto* id = id_LK.data<std::int32_t>();
+  for (std::int64_t i = 0; i < id_LK.size(); ++i) {
+    CHECK(0 <= id[i] && id[i] < w_VD.dim(0)) << "label " << id[i];
+  }
+  const float* teacher = teacher_LK.data<float>();
+  float* dz = dz_LK->data<float>();
+  std::vector<float> row_loss(static_cast<std::size_t>(L));
+  DispatchFloat(x_LD.dtype(), [&]<typename T>() {
+    ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t l = begin; l < end; ++l) {
+        row_loss[static_cast<std::size_t>(l)] =
+            cpu::TopKKlRow<T>(x_LD.data<T>() + l * D, w_VD.data<T>(),
+                              id + l * K, teacher + l * K, K, D, dz + l * K);
+      }
+    });
+  });
+  double sum = 0;
+  for (const float one : row_loss) {
+    sum += one;
+  }
+  *loss->data<float>() = static_cast<float>(sum);
+}
+
+void TopKKlBackward(const ExecContext& ctx, const Tensor& x_LD,
+                    const Tensor& w_VD, const Tensor& id_LK,
+                    const Tensor& dz_LK, const Tensor& dloss, Tensor* dx_LD,
+                    Tensor* dw_VD) {
+  CheckHasKernel(ctx, "TopKKlBackward");
+  const std::int64_t L = x_LD.dim(0);
+  const std::int64_t D = x_LD.dim(1);
+  const std::int64_t K = id_LK.dim(1);
+  CHECK_EQ(dz_LK.shape(), id_LK.shape());
+  const auto* id = id_LK.data<std::int32_t>();
+  const float* dz = dz_LK.data<float>();
+  const float seed = *dloss.data<float>();
+  DispatchFloat(x_LD.dtype(), [&]<typename T>() {
+    if (dx_LD->defined()) {
+      ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t l = begin; l < end; ++l) {
+          cpu::TopKKlRowInput<T>(w_VD.data<T>(), id + l * K, dz + l * K, seed,
+                                 K, D, dx_LD->data<T>() + l * D);
+        }
+      });
+    }
+    if (dw_VD->defined()) {
+      // Cut by columns: rows that name one token must add up in their order.
+      ParallelFor(D, 64, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t l = 0; l < L; ++l) {
+          cpu::TopKKlRowWeight<T>(x_LD.data<T>() + l * D, id + l * K,
+                                  dz + l * K, seed, K, D, begin, end,
+                                  dw_VD->data<float>());
+        }
+      });
+    }
+  });
+}
+
+void TopK(const ExecContext& ctx, const Tensor& z_LV, Tensor* value_LK,
+          Tensor* id_LK, Tensor* lse_L) {
+  CheckHasKernel(ctx, "TopK");
+  const std::int64_t L = z_LV.dim(0);
+  const std::int64_t V = z_LV.dim(1);
+  const std::int64_t K = id_LK->dim(1);
+  CHECK_LE(K, V);
+  CHECK_EQ(value_LK->shape(), id_LK->shape());
+  CHECK_EQ(lse_L->shape(), Shape{L});
+  DispatchFloat(z_LV.dtype(), [&]<typename T>() {
+    ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t l = begin; l < end; ++l) {
+        lse_L->data<float>()[l] = cpu::TopKRow(
+            z_LV.data<T>() + l * V, V, K, value_LK->data<float>() + l * K,
+            id_LK->data<std::int32_t>() + l * K);
+      }
+    });
+  });
+}
+
+}  // namespace rtpurbo::kernels
