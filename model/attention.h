@@ -1,0 +1,60 @@
+// The ways in which a layer attends, as functions that Transformer calls.
+
+#ifndef RTPURBO_MODEL_ATTENTION_H_
+#define RTPURBO_MODEL_ATTENTION_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels/attention_mass.h"
+#include "kernels/range_attention.h"
+#include "kernels/select_top_p.h"
+#include "model/head_map.h"
+#include "model/index_projection.h"
+#include "model/transformer.h"
+
+namespace rtpurbo {
+
+using PatternPtr = std::shared_ptr<const kernels::AttentionPattern>;
+
+// One pattern a layer: retrieval heads dense, the others with the map's window
+// and sinks. `document_N` as in AttentionPattern, or undefined.
+std::vector<PatternPtr> MakePatterns(const ModelConfig& config,
+                                     const HeadMap& map,
+                                     const Tensor& document_N = {});
+
+// Every head sees what its pattern shows.
+Attend RangeAttend(std::vector<PatternPtr> patterns);
+
+// What a layer of a dense forward pass hands to an observer.
+using Observer = std::function<void(const AttentionCall& call,
+                                    const kernels::AttentionPattern& pattern,
+                                    const Tensor& lse_HT)>;
+// RangeAttend that shows each layer's queries, keys and row log-sums.
+Attend ObservedAttend(std::vector<PatternPtr> patterns, Observer observer);
+
+// gate * full + (1 - gate) * local in each layer; gates are [H] f32 Vars.
+Attend GatedAttend(std::vector<PatternPtr> full, std::vector<PatternPtr> local,
+                   std::vector<Var> gates);
+
+// Keys and blocks that retrieval rows kept, summed over rows.
+struct KeptCounts {
+  std::int64_t rows = 0;  // (row, retrieval head) pairs
+  std::int64_t tokens = 0;
+  std::int64_t blocks = 0;
+  std::int64_t visible = 0;  // keys that a dense row would have seen
+};
+
+// Local heads windowed everywhere; retrieval heads dense, except in the last
+// `label_rows` rows, where they attend what `selection` takes: training sees
+// what decoding will do. `counts` may be null. selection.scale is not read: it
+// is the pattern's.
+Attend SelectiveAttend(std::vector<PatternPtr> patterns,
+                       std::shared_ptr<const IndexProjections> projections,
+                       kernels::Selection selection, std::int64_t label_rows,
+                       KeptCounts* counts);
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_MODEL_ATTENTION_H_
