@@ -1,7 +1,8 @@
 #include "kernels/matmul.h"
 
 #include "kernels/core/config.h"
-#include "kernels/cpu/matmul.h"
+#include "kernels/core/parallel.h"
+#include "kernels/cpu/matmul_fast.h"
 #include "kernels/cuda/matmul.h"
 
 namespace rtpurbo::kernels {
@@ -14,6 +15,7 @@ void Matmul(const ExecContext& ctx, const Tensor& a, bool trans_a,
                           .trans_a = trans_a,
                           .trans_b = trans_b};
   CHECK_EQ(b.dim(trans_b ? 1 : 0), shape.K) << a.shape() << " x " << b.shape();
+  CHECK(a.dtype() == b.dtype()) << Name(a.dtype()) << " x " << Name(b.dtype());
   CHECK_EQ(c->shape(), (Shape{shape.M, shape.N}));
   if (shape.K == 0 && beta == 1.0F) {
     return;  // a rank without tokens adds nothing
@@ -26,7 +28,13 @@ void Matmul(const ExecContext& ctx, const Tensor& a, bool trans_a,
                             space.data(), ctx.stream);
       }
     }
-    cpu::Matmul(shape, a.data<T>(), b.data<T>(), beta, c->data<C>());
+    const auto tiles = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t tile = begin; tile < end; ++tile) {
+        cpu::MatmulTile(shape, tile, a.data<T>(), b.data<T>(), beta,
+                        c->data<C>());
+      }
+    };
+    ParallelFor(cpu::NumMatmulTiles(shape), 1, tiles);
   });
 }
 
