@@ -1,0 +1,18 @@
+// What a field that nobody wrote is.
+
+#ifndef RTPURBO_CONFIGS_DEFAULTS_H_
+#define RTPURBO_CONFIGS_DEFAULTS_H_
+
+#include "configs/schema/run.pb.h"
+
+namespace rtpurbo {
+
+// Sets every field that is not set: to the default in the schema, or to what
+// its comment there says (2 window, data.tokens, ...). Afterwards only
+// model.path, data.paths and calibration.map can be unset. Doing it twice
+// changes nothing.
+void FillDefaults(configs::Run* run);
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_CONFIGS_DEFAULTS_H_
