@@ -53,6 +53,26 @@ void RangeAttentionForwardSm90(const RangeShape& shape, const BFloat16* q_THC,
                                BFloat16* o_THC, float* lse_HT, void* workspace,
                                void* stream);
 
+// What the backward pass reads: the forward's inputs and outputs, and do.
+struct RangeGradInputs {
+  const BFloat16* q_THC;
+  const BFloat16* k_NGC;
+  const BFloat16* v_NGC;
+  const BFloat16* o_THC;
+  const float* lse_HT;
+  const BFloat16* do_THC;
+};
+
+// 8 bytes a query row and head, and little else.
+std::int64_t RangeBackwardWorkspace(const RangeShape& shape);
+
+// Overwrites dq, dk and dv, of which any may be null. The selected rows of
+// heads with a slot get dq = 0 and add nothing to dk and dv. Deterministic.
+void RangeAttentionBackwardSm90(const RangeShape& shape,
+                                const RangeGradInputs& in, BFloat16* dq_THC,
+                                BFloat16* dk_NGC, BFloat16* dv_NGC,
+                                void* workspace, void* stream);
+
 }  // namespace rtpurbo::kernels::cuda
 
 #endif  // RTPURBO_KERNELS_CUDA_RANGE_ATTENTION_H_

@@ -20,47 +20,28 @@
 #include <algorithm>
 
 #include "kernels/core/check.h"
-#include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/range_attention.h"
-#include "kernels/cuda/range_items_sm90.cuh"
+#include "kernels/cuda/range_tiles_sm90.cuh"
 #include "kernels/cuda/tensor_map.h"
-#include "kernels/cuda/wgmma.cuh"
 
 namespace rtpurbo::kernels::cuda {
 namespace {
 
 constexpr int kStages = 2;
-constexpr int kGroup = 128;             // threads of a warpgroup
-constexpr int kConsumers = 2 * kGroup;  // threads
-constexpr int kConsumerWarps = kConsumers / 32;
-constexpr int kBlock = kGroup + kConsumers;
-constexpr int kGroupRows = kTile / 2;
 constexpr int kScores = kTile / 2;  // score registers of a thread
-constexpr int kTurn = 1;            // named barriers: 1, 2 turns,
-constexpr int kZeroed = 3;          // 3 values zeroed
-constexpr float kLog2E = 1.4426950408889634F;
-constexpr float kNone = -INFINITY;
-
-template <int kWidth>
-struct Layout {
-  static constexpr int kPanelBytes = kWidth >= 64 ? 128 : 64;  // of a row
-  static constexpr int kPanels = kWidth * 2 / kPanelBytes;
-  static constexpr int kPanel = kTile * kPanelBytes;
-  static constexpr int kTileBytes = kPanels * kPanel;
-};
+constexpr int kTurn = 1;            // named barriers 1 and 2: turns
 
 struct Rings {
   Barrier query_full[kStages], query_empty[kStages];
   Barrier key_full[kStages], key_empty[kStages];
   Barrier value_full[kStages], value_empty[kStages];
-  Barrier item_full[kStages], item_empty[kStages];
-  int item[kStages];
+  ItemRing items;
 };
 
 template <int kWidth>
 struct Shared {
-  static constexpr int kTileBytes = Layout<kWidth>::kTileBytes;
+  static constexpr int kTileBytes = Layout<kWidth, kTile>::kBytes;
   char* tiles;  // 1024-aligned
   __device__ char* Query(int stage) const { return tiles + stage * kTileBytes; }
   __device__ char* Key(int stage) const {
@@ -82,13 +63,8 @@ struct Maps {
 template <int kWidth>
 __device__ void LoadTile(const CUtensorMap& map, char* to, Barrier* full,
                          int head, int row) {
-  using L = Layout<kWidth>;
-  ArriveExpect(full, L::kTileBytes);
-#pragma unroll
-  for (int panel = 0; panel < L::kPanels; ++panel) {
-    CopyBox(map, to + panel * L::kPanel, full, panel * (L::kPanelBytes / 2),
-            head, row);
-  }
+  ArriveExpect(full, Layout<kWidth, kTile>::kBytes);
+  Layout<kWidth, kTile>::Load(map, to, full, head, row);
 }
 
 // One thread: takes items and fills the rings until the items are used up.
@@ -96,13 +72,11 @@ template <int kWidth>
 __device__ void Produce(const Maps& maps, const RangeTable& table, int* counter,
                         const Shared<kWidth>& shared) {
   Rings& ring = shared.rings();
-  Stage<kStages> query, key, value, slot;
+  Stage<kStages> query, key, value;
+  Stage<ItemRing::kSlots> slot;
   int index = static_cast<int>(blockIdx.x);
   while (true) {
-    Wait(&ring.item_empty[slot.index], slot.lap ^ 1);
-    ring.item[slot.index] = index;
-    Arrive(&ring.item_full[slot.index]);
-    slot.Next();
+    ring.items.Put(index, &slot);
     if (index >= table.num_items) {
       return;
     }
@@ -127,58 +101,6 @@ __device__ void Produce(const Maps& maps, const RangeTable& table, int* counter,
       }
     }
     index = atomicAdd(counter, 1) + static_cast<int>(gridDim.x);
-  }
-}
-
-// S = Q K^T, issued. `query` and `key` describe the group's rows and the tile.
-template <int kWidth>
-__device__ void IssueScores(float (&s)[kScores], std::uint64_t query,
-                            std::uint64_t key) {
-  using L = Layout<kWidth>;
-  WgmmaFence();
-#pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    const int column = step * 32;  // bytes
-    const int offset =
-        column / L::kPanelBytes * L::kPanel + column % L::kPanelBytes;
-    WgmmaShared(s, Advance(query, offset), Advance(key, offset), step);
-  }
-  WgmmaCommit();
-}
-
-// O += P V, issued.
-template <int kWidth>
-__device__ void IssueValues(float (&o)[kWidth / 2],
-                            const std::uint32_t (&p)[kScores / 2],
-                            std::uint64_t value) {
-  WgmmaFence();
-#pragma unroll
-  for (int step = 0; step < kTile / 16; ++step) {
-    WgmmaRegisters(o, p + 4 * step,
-                   Advance(value, step * 16 * Layout<kWidth>::kPanelBytes));
-  }
-  WgmmaCommit();
-}
-
-// Scores that row r of this thread's two may not see become -infinity.
-__device__ void Mask(const RowBounds (&rows)[2], int sinks, int key,
-                     float (&s)[kScores]) {
-  const int base = key + 2 * (static_cast<int>(threadIdx.x) % 4);
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const int right = rows[r].position - base;
-    const int left = rows[r].left - base;
-    const int sink_begin = rows[r].document - base;
-    const int sink_end = sink_begin + sinks;
-#pragma unroll
-    for (int i = 0; i < kScores / 2; ++i) {
-      const int column = i / 2 * 8 + i % 2;
-      const bool visible =
-          column <= right &&
-          (column >= left || (column >= sink_begin && column < sink_end));
-      float& score = s[i / 2 * 4 + r * 2 + i % 2];
-      score = visible ? score : kNone;
-    }
   }
 }
 
@@ -225,31 +147,6 @@ __device__ void Rescale(const float (&shrink)[2], float (&o)[kCount]) {
   }
 }
 
-__device__ void Pack(const float (&s)[kScores],
-                     std::uint32_t (&p)[kScores / 2]) {
-#pragma unroll
-  for (int i = 0; i < kScores / 2; ++i) {
-    p[i] = PackBf16(s[2 * i], s[2 * i + 1]);
-  }
-}
-
-// Both consumers zero the rows of a V tile whose keys no row sees.
-template <int kWidth>
-__device__ void ZeroInvisible(const RangeItem& item, int sinks, int key,
-                              char* value) {
-  using L = Layout<kWidth>;
-  constexpr int kPieces = L::kPanelBytes / 16;
-  for (int i = static_cast<int>(threadIdx.x) - kGroup;
-       i < kTile * L::kPanels * kPieces; i += kConsumers) {
-    const int row = i / kPieces % kTile;
-    if (!item.Visible(key + row, sinks)) {
-      *reinterpret_cast<uint4*>(value + 16 * i) = uint4{0, 0, 0, 0};
-    }
-  }
-  FenceAsyncProxy();
-  NamedWait(kZeroed, kConsumers);
-}
-
 // O / sum to global memory, and the log-sum of each row.
 template <int kWidth>
 __device__ void Finish(const RangeTable& table, const RangeItem& item, int row,
@@ -280,20 +177,15 @@ __device__ void Finish(const RangeTable& table, const RangeItem& item, int row,
   }
 }
 
-__device__ void Release(Barrier* empty) {
-  if (threadIdx.x % 32 == 0) {
-    Arrive(empty);
-  }
-}
-
 // One warpgroup: attends its 64 rows of every item to all their key tiles.
 template <int kWidth>
 __device__ void Consume(const RangeTable& table, float scale, int group,
                         BFloat16* __restrict__ o_THC, float* __restrict__ lse,
                         const Shared<kWidth>& shared) {
-  using L = Layout<kWidth>;
+  using L = Layout<kWidth, kTile>;
   Rings& ring = shared.rings();
-  Stage<kStages> query, key, value, slot;
+  Stage<kStages> query, key, value;
+  Stage<ItemRing::kSlots> slot;
   const float c = scale * kLog2E;
   const int thread = static_cast<int>(threadIdx.x) % kGroup;
   const int thread_row =
@@ -301,19 +193,12 @@ __device__ void Consume(const RangeTable& table, float scale, int group,
   if (group == 1) {
     NamedArrive(kTurn, kConsumers);  // the first turn is group 0's
   }
-  const std::uint64_t keys =
-      Descriptor<L::kPanelBytes>(SharedAddress(shared.Key(0)), L::kPanel);
-  const std::uint64_t values =
-      Descriptor<L::kPanelBytes>(SharedAddress(shared.Value(0)), L::kPanel);
-  const std::uint64_t queries = Descriptor<L::kPanelBytes>(
-      SharedAddress(shared.Query(0)) + group * kGroupRows * L::kPanelBytes,
-      L::kPanel);
+  const std::uint64_t keys = L::Describe(shared.Key(0));
+  const std::uint64_t values = L::Describe(shared.Value(0));
+  const std::uint64_t queries =
+      Advance(L::Describe(shared.Query(0)), group * kGroupRows * L::kRowBytes);
   while (true) {
-    Wait(&ring.item_full[slot.index], slot.lap);
-    const int index = ring.item[slot.index];
-    __syncwarp();
-    Release(&ring.item_empty[slot.index]);
-    slot.Next();
+    const int index = ring.items.Take(&slot);
     if (index >= table.num_items) {
       break;
     }
@@ -328,11 +213,12 @@ __device__ void Consume(const RangeTable& table, float scale, int group,
     Online online;
 
     // The first tile: nothing to overlap with.
-    const std::uint64_t q = Advance(queries, query.index * L::kTileBytes);
+    const std::uint64_t q = Advance(queries, query.index * L::kBytes);
     Wait(&ring.query_full[query.index], query.lap);
     Wait(&ring.key_full[key.index], key.lap);
     NamedWait(kTurn + group, kConsumers);
-    IssueScores<kWidth>(s, q, Advance(keys, key.index * L::kTileBytes));
+    IssueScores<kWidth, kTile, kTile>(s, q,
+                                      Advance(keys, key.index * L::kBytes));
     NamedArrive(kTurn + (group ^ 1), kConsumers);
     WgmmaWait<0>();
     PinRegisters(s);
@@ -351,9 +237,10 @@ __device__ void Consume(const RangeTable& table, float scale, int group,
                               shared.Value(value.index));
       }
       NamedWait(kTurn + group, kConsumers);
-      IssueScores<kWidth>(s, q, Advance(keys, key.index * L::kTileBytes));
+      IssueScores<kWidth, kTile, kTile>(s, q,
+                                        Advance(keys, key.index * L::kBytes));
       Wait(&ring.value_full[value.index], value.lap);
-      IssueValues<kWidth>(o, p, Advance(values, value.index * L::kTileBytes));
+      IssueSum<kWidth, kTile>(o, p, Advance(values, value.index * L::kBytes));
       NamedArrive(kTurn + (group ^ 1), kConsumers);
       WgmmaWait<1>();
       PinRegisters(s);
@@ -378,7 +265,7 @@ __device__ void Consume(const RangeTable& table, float scale, int group,
       ZeroInvisible<kWidth>(item, table.sinks, item.Key(item.num_tiles - 1),
                             shared.Value(value.index));
     }
-    IssueValues<kWidth>(o, p, Advance(values, value.index * L::kTileBytes));
+    IssueSum<kWidth, kTile>(o, p, Advance(values, value.index * L::kBytes));
     WgmmaWait<0>();
     PinRegisters(o);
     Release(&ring.value_empty[value.index]);
@@ -397,20 +284,18 @@ __global__ void __launch_bounds__(kBlock, 1)
                   BFloat16* __restrict__ o_THC, float* __restrict__ lse_HT,
                   int* counter) {
   extern __shared__ char memory[];
-  const std::uint32_t misaligned = SharedAddress(memory) % 1024;
-  const Shared<kWidth> shared{memory + (1024 - misaligned) % 1024};
+  const Shared<kWidth> shared{AlignTiles(memory)};
   if (threadIdx.x == 0) {
     Rings& ring = shared.rings();
     for (int i = 0; i < kStages; ++i) {
       BarrierInit(&ring.query_full[i], 1);
       BarrierInit(&ring.key_full[i], 1);
       BarrierInit(&ring.value_full[i], 1);
-      BarrierInit(&ring.item_full[i], 1);
       BarrierInit(&ring.query_empty[i], kConsumerWarps);
       BarrierInit(&ring.key_empty[i], kConsumerWarps);
       BarrierInit(&ring.value_empty[i], kConsumerWarps);
-      BarrierInit(&ring.item_empty[i], kConsumerWarps);
     }
+    ring.items.Init();
     BarrierInitFence();
     PrefetchMap(maps.q);
     PrefetchMap(maps.k);
@@ -419,23 +304,14 @@ __global__ void __launch_bounds__(kBlock, 1)
   __syncthreads();
   const int group = __shfl_sync(~0U, static_cast<int>(threadIdx.x) / kGroup, 0);
   if (group == 0) {
-    LowerRegisters<40>();
+    LowerRegisters<kProducerRegisters>();
     if (threadIdx.x == 0) {
       Produce<kWidth>(maps, table, counter, shared);
     }
   } else {
-    RaiseRegisters<232>();
+    RaiseRegisters<kConsumerRegisters>();
     Consume<kWidth>(table, scale, group - 1, o_THC, lse_HT, shared);
   }
-}
-
-int NumMultiprocessors() {
-  int device = 0;
-  int count = 0;
-  CHECK(cudaGetDevice(&device) == cudaSuccess);
-  CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount,
-                               device) == cudaSuccess);
-  return count;
 }
 
 template <int kWidth>

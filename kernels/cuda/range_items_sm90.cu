@@ -29,6 +29,15 @@ bool HasRangeAttentionSm90(const RangeShape& shape) {
          shape.query_begin + shape.T <= kMaxPosition;
 }
 
+int NumMultiprocessors() {
+  int device = 0;
+  int count = 0;
+  CHECK(cudaGetDevice(&device) == cudaSuccess);
+  CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount,
+                               device) == cudaSuccess);
+  return count;
+}
+
 RangeTable MakeRangeTable(const RangeShape& shape) {
   RangeTable table = {};
   const std::int64_t keys = shape.query_begin + shape.T;
@@ -39,6 +48,9 @@ RangeTable MakeRangeTable(const RangeShape& shape) {
     table.window[h] = static_cast<std::int32_t>(window);
     table.kv_head[h] = static_cast<std::int16_t>(shape.kv_head_H[h]);
     table.num_dense += window >= keys ? 1 : 0;
+    const bool selects = shape.slot_H != nullptr && shape.slot_H[h] >= 0;
+    table.row_limit[h] = static_cast<std::int32_t>(
+        shape.T - (selects ? shape.selected_rows : 0));
     order.push_back(static_cast<std::int16_t>(h));
   }
   std::sort(order.begin(), order.end(), [&](int a, int b) {

@@ -22,8 +22,9 @@ inline constexpr int kTile = 128;  // query rows and keys of a tile
 struct RangeTable {
   std::int32_t window[kMaxAttentionHeads];
   std::int16_t kv_head[kMaxAttentionHeads];
-  std::int16_t order[kMaxAttentionHeads];  // dense heads first
-  const std::int32_t* document;            // null: all one document
+  std::int16_t order[kMaxAttentionHeads];      // dense heads first
+  std::int32_t row_limit[kMaxAttentionHeads];  // rows that are not selected
+  const std::int32_t* document;                // null: all one document
   int num_heads;
   int num_dense;  // heads whose window covers all keys
   int num_rows;   // T
@@ -37,6 +38,7 @@ struct RangeTable {
 };
 
 RangeTable MakeRangeTable(const RangeShape& shape);
+int NumMultiprocessors();
 
 struct RangeItem {
   int head;
