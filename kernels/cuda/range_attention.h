@@ -39,6 +39,34 @@ struct RangeShape {
   std::int64_t block;
 };
 
+// Any card, f32 or bf16, width up to 128, selections too. The forward
+// overwrites o: [T, H, C] and lse: [H, T]; with `selected_only`, just the
+// selected rows of the heads that have a slot.
+template <typename T>
+void RangeAttentionForward(const RangeShape& shape, bool selected_only,
+                           const T* q_THC, const T* k_NGC, const T* v_NGC,
+                           T* o_THC, float* lse_HT, void* stream);
+
+// What the backward pass reads: the forward's inputs and outputs, and do.
+template <typename T>
+struct RangeGradInputs {
+  const T* q_THC;
+  const T* k_NGC;
+  const T* v_NGC;
+  const T* o_THC;
+  const float* lse_HT;
+  const T* do_THC;
+};
+
+// Overwrites dq, dk and dv, of which any may be null. With `selected_only`,
+// only the selected rows of the heads that have a slot count: their dq is
+// overwritten, and dk and dv are added to. Deterministic.
+//   delta_HT: scratch, H x T floats.
+template <typename T>
+void RangeAttentionBackward(const RangeShape& shape, bool selected_only,
+                            const RangeGradInputs<T>& in, float* delta_HT,
+                            T* dq_THC, T* dk_NGC, T* dv_NGC, void* stream);
+
 // Whether the running device and the shape suit the Hopper kernels: compute
 // capability 9.x, width 32, 64 or 128. They do not know selected_SMB.
 bool HasRangeAttentionSm90(const RangeShape& shape);
@@ -53,25 +81,16 @@ void RangeAttentionForwardSm90(const RangeShape& shape, const BFloat16* q_THC,
                                BFloat16* o_THC, float* lse_HT, void* workspace,
                                void* stream);
 
-// What the backward pass reads: the forward's inputs and outputs, and do.
-struct RangeGradInputs {
-  const BFloat16* q_THC;
-  const BFloat16* k_NGC;
-  const BFloat16* v_NGC;
-  const BFloat16* o_THC;
-  const float* lse_HT;
-  const BFloat16* do_THC;
-};
-
 // 8 bytes a query row and head, and little else.
 std::int64_t RangeBackwardWorkspace(const RangeShape& shape);
 
 // Overwrites dq, dk and dv, of which any may be null. The selected rows of
 // heads with a slot get dq = 0 and add nothing to dk and dv. Deterministic.
 void RangeAttentionBackwardSm90(const RangeShape& shape,
-                                const RangeGradInputs& in, BFloat16* dq_THC,
-                                BFloat16* dk_NGC, BFloat16* dv_NGC,
-                                void* workspace, void* stream);
+                                const RangeGradInputs<BFloat16>& in,
+                                BFloat16* dq_THC, BFloat16* dk_NGC,
+                                BFloat16* dv_NGC, void* workspace,
+                                void* stream);
 
 }  // namespace rtpurbo::kernels::cuda
 

@@ -86,9 +86,10 @@ std::int64_t RangeBackwardWorkspace(const RangeShape& shape) {
 }
 
 void RangeAttentionBackwardSm90(const RangeShape& shape,
-                                const RangeGradInputs& in, BFloat16* dq_THC,
-                                BFloat16* dk_NGC, BFloat16* dv_NGC,
-                                void* workspace, void* stream) {
+                                const RangeGradInputs<BFloat16>& in,
+                                BFloat16* dq_THC, BFloat16* dk_NGC,
+                                BFloat16* dv_NGC, void* workspace,
+                                void* stream) {
   CHECK(HasRangeAttentionSm90(shape)) << "width " << shape.C;
   const auto queue = static_cast<cudaStream_t>(stream);
   const std::int64_t tiles = NumQueryTiles(shape);

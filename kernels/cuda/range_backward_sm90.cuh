@@ -16,7 +16,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/range_attention.h"
-#include "kernels/cuda/range_items_sm90.cuh"
+#include "kernels/cuda/range_items.cuh"
 
 namespace rtpurbo::kernels::cuda {
 

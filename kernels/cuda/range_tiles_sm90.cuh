@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/hopper.cuh"
-#include "kernels/cuda/range_items_sm90.cuh"
+#include "kernels/cuda/range_items.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
 namespace rtpurbo::kernels::cuda {

@@ -5,7 +5,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/range_items_sm90.cuh"
+#include "kernels/cuda/range_items.cuh"
 
 namespace rtpurbo::kernels::cuda {
 namespace {
@@ -51,6 +51,8 @@ RangeTable MakeRangeTable(const RangeShape& shape) {
     const bool selects = shape.slot_H != nullptr && shape.slot_H[h] >= 0;
     table.row_limit[h] = static_cast<std::int32_t>(
         shape.T - (selects ? shape.selected_rows : 0));
+    table.slot[h] =
+        selects ? static_cast<std::int16_t>(shape.slot_H[h]) : std::int16_t{-1};
     order.push_back(static_cast<std::int16_t>(h));
   }
   std::sort(order.begin(), order.end(), [&](int a, int b) {
@@ -61,6 +63,11 @@ RangeTable MakeRangeTable(const RangeShape& shape) {
   });
   std::copy(order.begin(), order.end(), table.order);
   table.document = shape.document_N;
+  table.selected = shape.selected_SMB;
+  table.selected_rows = static_cast<int>(shape.selected_rows);
+  table.words = static_cast<int>(shape.words);
+  table.block = static_cast<int>(shape.block);
+  table.scale = shape.scale;
   table.num_heads = shape.H;
   table.num_rows = static_cast<int>(shape.T);
   table.query_begin = static_cast<int>(shape.query_begin);

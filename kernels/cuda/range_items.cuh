@@ -1,5 +1,5 @@
-// Work items of range attention on Hopper: a tile of 128 query rows of a head,
-// and the key tiles it must visit.
+// The pattern of range attention by value, and the Hopper kernels' work items:
+// a tile of 128 query rows of a head, and the key tiles it must visit.
 //
 // Key tiles begin at multiples of 128. An item visits the tiles of its window
 // from the diagonal downwards, then the tiles that hold sinks only. Items are
@@ -7,8 +7,8 @@
 // last query tile first, the heads of one key/value head side by side so that
 // they share its lines in L2.
 
-#ifndef RTPURBO_KERNELS_CUDA_RANGE_ITEMS_SM90_CUH_
-#define RTPURBO_KERNELS_CUDA_RANGE_ITEMS_SM90_CUH_
+#ifndef RTPURBO_KERNELS_CUDA_RANGE_ITEMS_CUH_
+#define RTPURBO_KERNELS_CUDA_RANGE_ITEMS_CUH_
 
 #include <cstdint>
 
@@ -30,8 +30,30 @@ struct RangeTable {
   int num_rows;   // T
   int query_begin;
   int sinks;
+  float scale;
   int num_items;
+  // Selections: bits [slot][row][words], of the rows from row_limit on.
+  const std::int32_t* selected;
+  std::int16_t slot[kMaxAttentionHeads];  // -1: none
+  int selected_rows;
+  int words;
+  int block;
 
+  // Whether row t of head h sees a key.
+  __device__ bool Sees(int h, int t, int key) const {
+    const int position = query_begin + t;
+    const int begin = Document(position);
+    if (key < begin || key > position) {
+      return false;
+    }
+    if (t >= row_limit[h]) {
+      const std::int64_t row =
+          std::int64_t{slot[h]} * selected_rows + (t - row_limit[h]);
+      const int bit = key / block;
+      return (selected[row * words + bit / 32] >> (bit % 32) & 1) != 0;
+    }
+    return position - key <= window[h] || key < begin + sinks;
+  }
   __device__ int Document(int position) const {
     return document == nullptr ? 0 : document[position];
   }
@@ -118,4 +140,4 @@ struct RowBounds {
 
 }  // namespace rtpurbo::kernels::cuda
 
-#endif  // RTPURBO_KERNELS_CUDA_RANGE_ITEMS_SM90_CUH_
+#endif  // RTPURBO_KERNELS_CUDA_RANGE_ITEMS_CUH_
