@@ -59,27 +59,6 @@ __device__ void StoreOwn(const float (&s)[kOwn][kOwn], Tile<kSide>* tile) {
   }
 }
 
-// x[first + 4 y + a] of head `head` becomes `scale` sum[a], or is added to.
-template <int kWidth, typename T>
-__device__ void WriteRows(const float (&sum)[kOwn][kWidth / kLanes],
-                          float scale, bool add, int heads, int head, int width,
-                          int first, int end, T* __restrict__ x_out) {
-  const int y = static_cast<int>(threadIdx.x) / kLanes * kOwn;
-  const int x = static_cast<int>(threadIdx.x) % kLanes;
-#pragma unroll
-  for (int a = 0; a < kOwn; ++a) {
-#pragma unroll
-    for (int n = 0; n < kWidth / kLanes; ++n) {
-      const std::int64_t row = first + y + a;
-      const int c = x + kLanes * n;
-      if (row < end && c < width) {
-        T* to = x_out + (row * heads + head) * width + c;
-        Store(sum[a][n] * scale + (add ? Load(to) : 0.0F), to);
-      }
-    }
-  }
-}
-
 template <int kWidth, typename T>
 __global__ void QueryGradKernel(const __grid_constant__ RangeTable table,
                                 Part part, Pointers<T> in, T* __restrict__ dq) {
@@ -120,8 +99,8 @@ __global__ void QueryGradKernel(const __grid_constant__ RangeTable table,
     AddProduct(shared.w, shared.k, sum);
     __syncthreads();
   }
-  WriteRows<kWidth>(sum, table.scale, false, table.num_heads, head, part.width,
-                    row, end_row, dq);
+  WriteTile<kWidth>(sum, table.scale, table.num_heads, head, part.width, row,
+                    end_row, dq);
 }
 
 template <int kWidth>
@@ -178,12 +157,12 @@ __global__ void KeyGradKernel(const __grid_constant__ RangeTable table,
     }
   }
   if (dk != nullptr) {
-    WriteRows<kWidth>(dk_sum, table.scale, part.selected_only, part.num_groups,
-                      kv, part.width, key, end_key, dk);
+    WriteTile<kWidth>(dk_sum, table.scale, part.num_groups, kv, part.width, key,
+                      end_key, dk, part.selected_only);
   }
   if (dv != nullptr) {
-    WriteRows<kWidth>(dv_sum, 1.0F, part.selected_only, part.num_groups, kv,
-                      part.width, key, end_key, dv);
+    WriteTile<kWidth>(dv_sum, 1.0F, part.num_groups, kv, part.width, key,
+                      end_key, dv, part.selected_only);
   }
 }
 

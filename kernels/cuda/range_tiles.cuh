@@ -120,6 +120,28 @@ __device__ inline void AddProduct(const Tile<kSide>& w, const Tile<kWidth>& v,
   }
 }
 
+// x[first + 4 y + a] of head `head` becomes `scale` sum[a], or is added to.
+template <int kWidth, typename T>
+__device__ void WriteTile(const float (&sum)[kOwn][kWidth / kLanes],
+                          float scale, int heads, int head, int width,
+                          int first, int end, T* __restrict__ out,
+                          bool add = false) {
+  const int y = static_cast<int>(threadIdx.x) / kLanes * kOwn;
+  const int x = static_cast<int>(threadIdx.x) % kLanes;
+#pragma unroll
+  for (int a = 0; a < kOwn; ++a) {
+#pragma unroll
+    for (int n = 0; n < kWidth / kLanes; ++n) {
+      const std::int64_t row = first + y + a;
+      const int c = x + kLanes * n;
+      if (row < end && c < width) {
+        T* to = out + (row * heads + head) * width + c;
+        Store(sum[a][n] * scale + (add ? Load(to) : 0.0F), to);
+      }
+    }
+  }
+}
+
 // Bit 4 a + b of the result: this thread's pair (a, b) is visible. `along_rows`
 // tells whether the thread's rows are query rows (else they are keys).
 __device__ inline unsigned VisiblePairs(const RangeTable& table, int head,

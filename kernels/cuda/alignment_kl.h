@@ -1,0 +1,46 @@
+// CUDA backend of alignment_kl.h: arguments as there, device pointers.
+
+#ifndef RTPURBO_KERNELS_CUDA_ALIGNMENT_KL_H_
+#define RTPURBO_KERNELS_CUDA_ALIGNMENT_KL_H_
+
+#include <cstdint>
+
+#include "kernels/core/dtype.h"
+
+namespace rtpurbo::kernels::cuda {
+
+struct AlignmentShape {
+  std::int64_t T;
+  std::int64_t M;
+  std::int64_t H;
+  std::int64_t G;
+  std::int64_t C;
+  std::int64_t S;
+  std::int64_t R;
+  float scale;
+  float grad_scale;
+  const std::int32_t* head_S;      // host, read before the call returns
+  const std::int32_t* kv_head_H;   // host, likewise
+  const std::int32_t* document_N;  // device, or null
+};
+
+template <typename T>
+struct AlignmentPointers {
+  const T* q_THC;
+  const T* k_TGC;
+  const float* lse_HT;
+  const float* x_MSR;
+  const float* y_TSR;
+  const std::int32_t* row_M;
+};
+
+// lse_SM: scratch, S x M floats. dx or dy may be null.
+// REQUIRES: C <= 128, R <= 64, S <= 256.
+template <typename T>
+void AlignmentKl(const AlignmentShape& shape, const AlignmentPointers<T>& in,
+                 float* lse_SM, float* kl_SM, float* dx_MSR, float* dy_TSR,
+                 void* stream);
+
+}  // namespace rtpurbo::kernels::cuda
+
+#endif  // RTPURBO_KERNELS_CUDA_ALIGNMENT_KL_H_

@@ -1,0 +1,437 @@
+// Selection of key blocks in one launch, without sorting.
+//
+// A thread block scores a piece of the key blocks of one row (slot and query):
+// a warp reduces each to its maximum m and the sum l of exp(p - m) and writes
+// both to scratch. The thread block of a row that finishes last (a counter)
+// reads them back from L2 and selects: a histogram of block masses in 64-bit
+// fixed point below the row's true maximum, so that sums do not depend on
+// order, then the bins from the top until the mass is reached.
+
+#include <algorithm>
+
+#include "kernels/core/check.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/select_top_p.h"
+
+namespace rtpurbo::kernels::cuda {
+namespace {
+
+constexpr std::int64_t kPieceKeys = 4096;
+constexpr int kTileKeys = 64;  // scored at once by a warp
+constexpr int kBins = 256;
+constexpr float kBinsPerNat = kBins / 20.0F;
+constexpr float kFixedPoint = 0x1p40F;
+constexpr float kNone = -INFINITY;
+using Weight = unsigned long long;
+
+struct Args {
+  SelectShape shape;
+  const float* x_MSR;
+  const float* y_NSR;
+  const std::int32_t* document_N;
+  std::int32_t* mask_SMB;
+  std::int32_t* kept_SM2;
+  float2* score;  // [S, M, blocks]: m and l
+  int* done;      // [S, M]
+  std::int64_t num_blocks;
+  std::int64_t piece_blocks;
+};
+
+// One row and the blocks [first, last] that it sees.
+struct Row {
+  std::int64_t index;  // s M + m
+  std::int64_t s;
+  std::int64_t position;
+  std::int64_t document;
+  std::int64_t first;
+  std::int64_t last;
+  std::int64_t block;
+  __device__ Row(const Args& args, std::int64_t row)
+      : index(row), s(row / args.shape.M), block(args.shape.block) {
+    position = args.shape.query_begin + row % args.shape.M;
+    document = args.document_N == nullptr ? 0 : args.document_N[position];
+    first = document / block;
+    last = position / block;
+  }
+  __device__ std::int64_t KeyEnd(std::int64_t b) const {
+    return min((b + 1) * block, position + 1);
+  }
+  __device__ int Keys(std::int64_t b) const {
+    return static_cast<int>(KeyEnd(b) - max(b * block, document));
+  }
+  __device__ bool Forced(const SelectShape& shape, std::int64_t b) const {
+    return b * block < document + shape.sinks ||
+           position - (KeyEnd(b) - 1) <= shape.recent;
+  }
+};
+
+__device__ float WarpMax(float value) {
+  for (int step = kWarpSize / 2; step > 0; step /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(~0U, value, step));
+  }
+  return value;
+}
+
+// Scores of the keys begin + lane / kQuads + n 32 / kQuads, 4 kQuads = R: each
+// of kQuads neighbouring lanes multiplies 4 columns.
+template <int kQuads>
+__device__ void ScoreTile(const Args& args, const Row& row, const float4& x,
+                          std::int64_t begin, std::int64_t end,
+                          float (&score)[kTileKeys / kWarpSize * kQuads]) {
+  constexpr int kKeys = kWarpSize / kQuads;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const std::int64_t stride = args.shape.S * args.shape.R;
+  const float* y = args.y_NSR + row.s * args.shape.R + lane % kQuads * 4;
+#pragma unroll
+  for (int n = 0; n < kTileKeys / kKeys; ++n) {
+    const std::int64_t key = begin + n * kKeys + lane / kQuads;
+    const bool visible = key >= row.document && key < end;
+    const float4 k = visible
+                         ? *reinterpret_cast<const float4*>(y + key * stride)
+                         : float4{0, 0, 0, 0};
+    score[n] = k.x * x.x + k.y * x.y + k.z * x.z + k.w * x.w;
+  }
+#pragma unroll
+  for (int n = 0; n < kTileKeys / kKeys; ++n) {
+#pragma unroll
+    for (int step = kQuads / 2; step > 0; step /= 2) {
+      score[n] += __shfl_xor_sync(~0U, score[n], step);
+    }
+    const std::int64_t key = begin + n * kKeys + lane / kQuads;
+    const bool visible = key >= row.document && key < end;
+    score[n] = visible ? score[n] * args.shape.scale : kNone;
+  }
+}
+
+// Any R: a lane a key.
+template <>
+__device__ void ScoreTile<1>(const Args& args, const Row& row,
+                             const float4& /*x*/, std::int64_t begin,
+                             std::int64_t end,
+                             float (&score)[kTileKeys / kWarpSize]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const std::int64_t m = row.index % args.shape.M;
+  const float* x = args.x_MSR + (m * args.shape.S + row.s) * args.shape.R;
+#pragma unroll
+  for (int n = 0; n < kTileKeys / kWarpSize; ++n) {
+    const std::int64_t key = begin + n * kWarpSize + lane;
+    float sum = kNone;
+    if (key >= row.document && key < end) {
+      const float* y = args.y_NSR + (key * args.shape.S + row.s) * args.shape.R;
+      sum = 0;
+      for (std::int64_t r = 0; r < args.shape.R; ++r) {
+        sum += x[r] * y[r];
+      }
+      sum *= args.shape.scale;
+    }
+    score[n] = sum;
+  }
+}
+
+// m and l of block b, by one warp.
+template <int kQuads>
+__device__ float2 ScoreBlock(const Args& args, const Row& row, const float4& x,
+                             std::int64_t b) {
+  constexpr int kScores = kTileKeys / kWarpSize * kQuads;
+  const bool owner = threadIdx.x % kQuads == 0;  // of the copies of a score
+  const std::int64_t end = row.KeyEnd(b);
+  float top = kNone;
+  float sum = 0;
+  for (std::int64_t begin = b * row.block; begin < end; begin += kTileKeys) {
+    float score[kScores];
+    ScoreTile<kQuads>(args, row, x, begin, end, score);
+    float high = kNone;
+#pragma unroll
+    for (const float value : score) {
+      high = fmaxf(high, value);
+    }
+    high = fmaxf(top, WarpMax(high));
+    float added = 0;
+#pragma unroll
+    for (const float value : score) {
+      added += owner && value != kNone ? expf(value - high) : 0.0F;
+    }
+    sum = (top == kNone ? 0.0F : sum * expf(top - high)) + WarpSum(added);
+    top = high;
+  }
+  return {top, sum};
+}
+
+__device__ float OrderOf(const Args& args, float2 score) {
+  const float order = args.shape.by_mass ? score.x + logf(score.y) : score.x;
+  return order != order ? kNone : order;  // NaN comes last
+}
+
+// What is not a number weighs nothing.
+__device__ Weight WeightOf(float2 score, float top) {
+  const float weight = expf(score.x - top) * score.y * kFixedPoint;
+  return weight > 0 ? static_cast<Weight>(weight) : 0;
+}
+
+__device__ int BinOf(float order, float top) {
+  const float bin = (top - order) * kBinsPerNat;
+  return bin < kBins - 1 ? static_cast<int>(bin) : kBins - 1;
+}
+
+// An integer that grows with x.
+__device__ unsigned Sortable(float x) {
+  const unsigned bits = __float_as_uint(x);
+  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+}
+
+struct Tops {
+  float order;  // highest order, highest m
+  float maximum;
+};
+
+__device__ Tops FindTops(const Args& args, const Row& row,
+                         const float2* score) {
+  Tops tops = {kNone, kNone};
+  for (std::int64_t b = row.first + threadIdx.x; b <= row.last; b += kThreads) {
+    const float2 value = __ldcg(score + b);
+    tops.order = fmaxf(tops.order, OrderOf(args, value));
+    tops.maximum = fmaxf(tops.maximum, value.x);
+  }
+  tops.order = BlockReduce(tops.order, Max{});
+  tops.maximum = BlockReduce(tops.maximum, Max{});
+  return tops;
+}
+
+// How many bins from the top reach the mass. By the whole block.
+__device__ int BinsToKeep(const Args& args, const Row& row, const float2* score,
+                          const Tops& tops) {
+  __shared__ Weight weight[kBins];
+  __shared__ Weight total;
+  __shared__ int bins;
+  for (int i = static_cast<int>(threadIdx.x); i < kBins; i += kThreads) {
+    weight[i] = 0;
+  }
+  __syncthreads();
+  Weight last = 0;  // of the last bin, where most blocks fall
+  for (std::int64_t b = row.first + threadIdx.x; b <= row.last; b += kThreads) {
+    const float2 value = __ldcg(score + b);
+    const Weight own = WeightOf(value, tops.maximum);
+    const int bin = BinOf(OrderOf(args, value), tops.order);
+    if (bin == kBins - 1) {
+      last += own;
+    } else {
+      atomicAdd(&weight[bin], own);
+    }
+  }
+  if (last != 0) {
+    atomicAdd(&weight[kBins - 1], last);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    total = 0;
+    for (const Weight own : weight) {
+      total += own;
+    }
+    const auto enough = static_cast<Weight>(
+        ceil(args.shape.top_p * static_cast<double>(total)));
+    Weight sum = 0;
+    bins = 0;
+    while (bins < kBins && (args.shape.top_p >= 1 || sum < enough)) {
+      sum += weight[bins++];
+    }
+  }
+  __syncthreads();
+  return bins;
+}
+
+// Keys of the blocks that are not forced and not below the threshold.
+__device__ std::int64_t KeysFrom(const Args& args, const Row& row,
+                                 const float2* score, unsigned threshold) {
+  __shared__ unsigned long long sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    sum = 0;
+  }
+  __syncthreads();
+  unsigned long long own = 0;
+  for (std::int64_t b = row.first + threadIdx.x; b <= row.last; b += kThreads) {
+    if (!row.Forced(args.shape, b) &&
+        Sortable(OrderOf(args, __ldcg(score + b))) >= threshold) {
+      own += static_cast<unsigned>(row.Keys(b));
+    }
+  }
+  atomicAdd(&sum, own);
+  __syncthreads();
+  return static_cast<std::int64_t>(sum);
+}
+
+__device__ std::int64_t ForcedKeys(const Args& args, const Row& row) {
+  std::int64_t keys = 0;
+  // Forced blocks are at the ends: walk from both until one is not.
+  std::int64_t b = row.first;
+  for (; b <= row.last && row.Forced(args.shape, b); ++b) {
+    keys += row.Keys(b);
+  }
+  for (std::int64_t e = row.last; e > b && row.Forced(args.shape, e); --e) {
+    keys += row.Keys(e);
+  }
+  return keys;
+}
+
+// Top-k: blocks above `threshold` are kept, and of those at it the first until
+// `missing` keys are there.
+struct Cut {
+  unsigned threshold;
+  std::int64_t equal_end;  // blocks at the threshold below this index
+};
+
+__device__ Cut FindCut(const Args& args, const Row& row, const float2* score) {
+  __shared__ std::int64_t equal_end;
+  const std::int64_t missing =
+      min(args.shape.top_k, row.position + 1) - ForcedKeys(args, row);
+  if (missing <= 0) {
+    return {~0U, 0};
+  }
+  unsigned threshold = 0;  // the highest that still gives enough
+  for (int bit = 31; bit >= 0; --bit) {
+    const unsigned higher = threshold | 1U << bit;
+    if (KeysFrom(args, row, score, higher) >= missing) {
+      threshold = higher;
+    }
+  }
+  const std::int64_t above = KeysFrom(args, row, score, threshold + 1);
+  if (threadIdx.x == 0) {
+    std::int64_t keys = above;
+    std::int64_t b = row.first;
+    for (; b <= row.last && keys < missing; ++b) {
+      if (!row.Forced(args.shape, b) &&
+          Sortable(OrderOf(args, __ldcg(score + b))) == threshold) {
+        keys += row.Keys(b);
+      }
+    }
+    equal_end = b;
+  }
+  __syncthreads();
+  return {threshold, equal_end};
+}
+
+// By the last thread block of the row.
+__device__ void Select(const Args& args, const Row& row) {
+  __shared__ int kept[2];
+  const float2* score = args.score + row.index * args.num_blocks;
+  const Tops tops = FindTops(args, row, score);
+  const bool by_count = args.shape.top_k_rule;
+  const int bins = by_count ? 0 : BinsToKeep(args, row, score, tops);
+  const Cut cut = by_count ? FindCut(args, row, score) : Cut{0, 0};
+  if (threadIdx.x == 0) {
+    kept[0] = 0;
+    kept[1] = 0;
+  }
+  __syncthreads();
+  std::int32_t* mask = args.mask_SMB + row.index * args.shape.words;
+  const std::int64_t lanes = args.shape.words * kWarpSize;
+  for (std::int64_t b = threadIdx.x; b < lanes; b += kThreads) {
+    bool keep = false;
+    if (b >= row.first && b <= row.last) {
+      const float order = OrderOf(args, __ldcg(score + b));
+      const unsigned rank = Sortable(order);
+      keep = by_count ? rank > cut.threshold ||
+                            (rank == cut.threshold && b < cut.equal_end)
+                      : BinOf(order, tops.order) < bins;
+      keep = keep || row.Forced(args.shape, b);
+    }
+    const unsigned word = __ballot_sync(~0U, keep);
+    if (threadIdx.x % kWarpSize == 0) {
+      mask[b / kWarpSize] = static_cast<std::int32_t>(word);
+    }
+    if (keep && args.kept_SM2 != nullptr) {
+      atomicAdd(&kept[0], row.Keys(b));
+      atomicAdd(&kept[1], 1);
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x < 2 && args.kept_SM2 != nullptr) {
+    args.kept_SM2[row.index * 2 + threadIdx.x] = kept[threadIdx.x];
+  }
+}
+
+template <int kQuads>
+__global__ void SelectKernel(const __grid_constant__ Args args) {
+  __shared__ bool is_last;
+  const Row row(args, blockIdx.y + std::int64_t{blockIdx.z} * gridDim.y);
+  if (row.index >= args.shape.S * args.shape.M) {
+    return;
+  }
+  float4 x = {};
+  if constexpr (kQuads > 1) {
+    const std::int64_t m = row.index % args.shape.M;
+    x = *reinterpret_cast<const float4*>(
+        args.x_MSR + (m * args.shape.S + row.s) * args.shape.R +
+        threadIdx.x % kQuads * 4);
+  }
+  const std::int64_t begin = std::int64_t{blockIdx.x} * args.piece_blocks;
+  const std::int64_t end = min(begin + args.piece_blocks, row.last + 1);
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  float2* score = args.score + row.index * args.num_blocks;
+  for (std::int64_t b = max(begin, row.first) + warp; b < end; b += kWarps) {
+    const float2 value = ScoreBlock<kQuads>(args, row, x, b);
+    if (threadIdx.x % kWarpSize == 0) {
+      score[b] = value;
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    const int before = atomicAdd(&args.done[row.index], 1);
+    is_last = before == static_cast<int>(gridDim.x) - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  if (is_last) {
+    Select(args, row);
+  }
+}
+
+std::int64_t NumBlocks(const SelectShape& shape) {
+  return (shape.query_begin + shape.M - 1) / shape.block + 1;
+}
+
+bool IsAligned(const void* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
+}
+
+}  // namespace
+
+std::int64_t SelectWorkspace(const SelectShape& shape) {
+  const std::int64_t rows = shape.S * shape.M;
+  return rows * (NumBlocks(shape) * std::int64_t{sizeof(float2)} +
+                 std::int64_t{sizeof(int)});
+}
+
+void SelectTopP(const SelectShape& shape, const float* x_MSR,
+                const float* y_NSR, const std::int32_t* document_N,
+                std::int32_t* mask_SMB, std::int32_t* kept_SM2, void* workspace,
+                void* stream) {
+  const std::int64_t rows = shape.S * shape.M;
+  if (rows == 0) {
+    return;
+  }
+  auto* score = static_cast<float2*>(workspace);
+  auto* done = reinterpret_cast<int*>(score + rows * NumBlocks(shape));
+  const std::int64_t piece =
+      std::max<std::int64_t>(1, kPieceKeys / shape.block);
+  const Args args = {shape,    x_MSR, y_NSR, document_N,       mask_SMB,
+                     kept_SM2, score, done,  NumBlocks(shape), piece};
+  const auto queue = static_cast<cudaStream_t>(stream);
+  CHECK(cudaMemsetAsync(done, 0, static_cast<std::size_t>(rows) * sizeof(int),
+                        queue) == cudaSuccess);
+  constexpr std::int64_t kMaxY = 32768;
+  const dim3 grid(static_cast<unsigned>((NumBlocks(shape) + piece - 1) / piece),
+                  static_cast<unsigned>(std::min(rows, kMaxY)),
+                  static_cast<unsigned>((rows + kMaxY - 1) / kMaxY));
+  const bool quads = IsAligned(x_MSR) && IsAligned(y_NSR);
+  const auto kernel = quads && shape.R == 8    ? SelectKernel<2>
+                      : quads && shape.R == 16 ? SelectKernel<4>
+                      : quads && shape.R == 32 ? SelectKernel<8>
+                                               : SelectKernel<1>;
+  kernel<<<grid, kThreads, 0, queue>>>(args);
+  CheckLaunch();
+}
+
+}  // namespace rtpurbo::kernels::cuda
