@@ -45,7 +45,8 @@ void CheckSelection(const AttentionPattern& pattern, std::int64_t T,
 }  // namespace
 
 AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
-                     const Tensor& k_NGC, std::int64_t query_begin) {
+                     const Tensor& k_NGC, std::int64_t query_begin,
+                     bool documents_on_host) {
   AttentionView view{.T = q_THC.dim(0),
                      .N = k_NGC.dim(0),
                      .H = q_THC.dim(1),
@@ -64,7 +65,7 @@ AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
   if (pattern.document_N.defined()) {
     CHECK_EQ(pattern.document_N.shape(), Shape{view.N});
     view.document_N = pattern.document_N.data<std::int32_t>();
-    for (std::int64_t i = 0; i < view.N; ++i) {
+    for (std::int64_t i = 0; documents_on_host && i < view.N; ++i) {
       CHECK(0 <= view.document_N[i] && view.document_N[i] <= i)
           << "position " << i << " in a document that starts at "
           << view.document_N[i];

@@ -86,11 +86,14 @@ struct AttentionView {
 // Checks the pattern against the sizes and returns a view that lives as long
 // as the pattern does.
 //   q: [T, H, C], k: [N, G, C].
-// REQUIRES: host memory; one entry per head in window_H, kv_head_H and slot_H
+//   documents_on_host: false on CUDA, where the entries of document_N cannot be
+//     looked at.
+// REQUIRES: one entry per head in window_H, kv_head_H and slot_H
 // (or none in the last), each in range; 0 <= document_N[i] <= i; as many mask
 // words as MaskWords() says; N >= query_begin + T.
 AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
-                     const Tensor& k_NGC, std::int64_t query_begin);
+                     const Tensor& k_NGC, std::int64_t query_begin,
+                     bool documents_on_host = true);
 
 }  // namespace rtpurbo::kernels
 

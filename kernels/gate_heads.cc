@@ -1,14 +1,15 @@
 #include "kernels/gate_heads.h"
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/gate_heads.h"
+#include "kernels/cuda/gate_heads.h"
 
 namespace rtpurbo::kernels {
 
 void GateHeadsForward(const ExecContext& ctx, const Tensor& full_THC,
                       const Tensor& local_THC, const Tensor& gate_H,
                       Tensor* y_THC) {
-  CheckHasKernel(ctx, "GateHeadsForward");
   const std::int64_t H = full_THC.dim(1);
   const std::int64_t C = full_THC.dim(2);
   CHECK_EQ(local_THC.shape(), full_THC.shape());
@@ -19,6 +20,12 @@ void GateHeadsForward(const ExecContext& ctx, const Tensor& full_THC,
     const T* full = full_THC.data<T>();
     const T* local = local_THC.data<T>();
     T* y = y_THC->data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return cuda::GateHeadsForward({full_THC.dim(0), H, C}, full, local,
+                                      gate, y, ctx.stream);
+      }
+    }
     ParallelFor(full_THC.dim(0), 64, [&](std::int64_t begin, auto end) {
       for (std::int64_t i = begin * H; i < end * H; ++i) {
         cpu::GateHead<T>(full + i * C, local + i * C, gate[i % H], C,
@@ -32,7 +39,6 @@ void GateHeadsBackward(const ExecContext& ctx, const Tensor& full_THC,
                        const Tensor& local_THC, const Tensor& gate_H,
                        const Tensor& dy_THC, Tensor* dfull_THC,
                        Tensor* dlocal_THC, Tensor* dgate_H) {
-  CheckHasKernel(ctx, "GateHeadsBackward");
   const std::int64_t T_ = full_THC.dim(0);
   const std::int64_t H = full_THC.dim(1);
   const std::int64_t C = full_THC.dim(2);
@@ -45,6 +51,15 @@ void GateHeadsBackward(const ExecContext& ctx, const Tensor& full_THC,
     const T* dy = dy_THC.data<T>();
     T* dfull = dfull_THC->defined() ? dfull_THC->data<T>() : nullptr;
     T* dlocal = dlocal_THC->defined() ? dlocal_THC->data<T>() : nullptr;
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        const cuda::GateShape shape = {T_, H, C};
+        const Storage space(ctx.Tagged("workspace"),
+                            cuda::GateHeadsWorkspace(shape));
+        return cuda::GateHeadsBackward(shape, full, local, gate, dy, dfull,
+                                       dlocal, dgate, space.data(), ctx.stream);
+      }
+    }
     // A piece is a head: its gate's sum runs over rows in order.
     ParallelFor(H, 1, [&](std::int64_t h, std::int64_t /*end*/) {
       float sum = 0;

@@ -1,7 +1,9 @@
 #include "kernels/head_projection.h"
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/head_projection.h"
+#include "kernels/cuda/head_projection.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -20,7 +22,6 @@ void HeadProjectionForward(const ExecContext& ctx, const Tensor& x_THC,
                            const Tensor& w_SRC,
                            const std::vector<std::int32_t>& head_S,
                            Tensor* y_TSR) {
-  CheckHasKernel(ctx, "HeadProjectionForward");
   const std::int64_t H = x_THC.dim(1);
   const std::int64_t S = w_SRC.dim(0);
   const std::int64_t R = w_SRC.dim(1);
@@ -32,6 +33,14 @@ void HeadProjectionForward(const ExecContext& ctx, const Tensor& x_THC,
   float* y = y_TSR->data<float>();
   DispatchFloat(x_THC.dtype(), [&]<typename T>() {
     const T* x = x_THC.data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        const Tensor heads = FromHost(ctx.Tagged("workspace"), head_S, {S});
+        return cuda::HeadProjectionForward({x_THC.dim(0), H, C, S, R}, x, w,
+                                           heads.data<std::int32_t>(), y,
+                                           ctx.stream);
+      }
+    }
     ParallelFor(x_THC.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         for (std::int64_t s = 0; s < S; ++s) {
@@ -48,7 +57,6 @@ void HeadProjectionBackward(const ExecContext& ctx, const Tensor& x_THC,
                             const Tensor& dy_TSR,
                             const std::vector<std::int32_t>& head_S,
                             Tensor* dw_SRC) {
-  CheckHasKernel(ctx, "HeadProjectionBackward");
   const std::int64_t T_ = x_THC.dim(0);
   const std::int64_t H = x_THC.dim(1);
   const std::int64_t S = dw_SRC->dim(0);
@@ -60,6 +68,17 @@ void HeadProjectionBackward(const ExecContext& ctx, const Tensor& x_THC,
   float* dw = dw_SRC->data<float>();
   DispatchFloat(x_THC.dtype(), [&]<typename T>() {
     const T* x = x_THC.data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        const cuda::ProjectionShape shape = {T_, H, C, S, R};
+        const Tensor heads = FromHost(ctx.Tagged("workspace"), head_S, {S});
+        const Storage space(ctx.Tagged("workspace"),
+                            cuda::HeadProjectionWorkspace(shape));
+        return cuda::HeadProjectionBackward(shape, x, dy,
+                                            heads.data<std::int32_t>(), dw,
+                                            space.data(), ctx.stream);
+      }
+    }
     // A piece is a slot: its sum runs over rows in order.
     ParallelFor(S, 1, [&](std::int64_t s, std::int64_t /*end*/) {
       const std::int64_t head = head_S[static_cast<std::size_t>(s)];

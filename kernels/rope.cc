@@ -2,8 +2,10 @@
 
 #include <cmath>
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/rope.h"
+#include "kernels/cuda/rope.h"
 
 namespace rtpurbo::kernels {
 
@@ -35,7 +37,6 @@ void RopeTables(const ExecContext& ctx, double base, std::int64_t num_positions,
 void Rope(const ExecContext& ctx, const Tensor& x_THC, const Tensor& position_T,
           const Tensor& cos_NC, const Tensor& sin_NC, bool inverse,
           Tensor* y_THC) {
-  CheckHasKernel(ctx, "Rope");
   const std::int64_t H = x_THC.dim(1);
   const std::int64_t C = x_THC.dim(2);
   CHECK_EQ(y_THC->shape(), x_THC.shape());
@@ -44,6 +45,13 @@ void Rope(const ExecContext& ctx, const Tensor& x_THC, const Tensor& position_T,
   const auto* position = position_T.data<std::int32_t>();
   const float sign = inverse ? -1 : 1;
   DispatchFloat(x_THC.dtype(), [&]<typename T>() {
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return cuda::Rope({x_THC.dim(0), H, C, inverse}, x_THC.data<T>(),
+                          position, cos_NC.data<float>(), sin_NC.data<float>(),
+                          y_THC->data<T>(), ctx.stream);
+      }
+    }
     ParallelFor(x_THC.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         CHECK(0 <= position[t] && position[t] < cos_NC.dim(0))

@@ -1,7 +1,9 @@
 #include "kernels/router.h"
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/router.h"
+#include "kernels/cuda/router.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -12,7 +14,6 @@ constexpr std::int64_t kRows = 128;  // a piece
 
 void RouterSelect(const ExecContext& ctx, const Tensor& z_TE, Tensor* prob_TE,
                   Tensor* expert_TK) {
-  CheckHasKernel(ctx, "RouterSelect");
   const std::int64_t T_ = z_TE.dim(0);
   const std::int64_t E = z_TE.dim(1);
   const std::int64_t K = expert_TK->dim(1);
@@ -23,6 +24,12 @@ void RouterSelect(const ExecContext& ctx, const Tensor& z_TE, Tensor* prob_TE,
   auto* expert = expert_TK->data<std::int32_t>();
   DispatchFloat(z_TE.dtype(), [&]<typename T>() {
     const T* z = z_TE.data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return cuda::RouterSelect({T_, E, K, false}, z, prob, expert,
+                                  ctx.stream);
+      }
+    }
     ParallelFor(T_, kRows, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         cpu::RouterSoftmax(z + t * E, E, prob + t * E);
@@ -34,13 +41,18 @@ void RouterSelect(const ExecContext& ctx, const Tensor& z_TE, Tensor* prob_TE,
 
 void RouterWeights(const ExecContext& ctx, const Tensor& prob_TE,
                    const Tensor& expert_TK, bool normalize, Tensor* weight_TK) {
-  CheckHasKernel(ctx, "RouterWeights");
   const std::int64_t E = prob_TE.dim(1);
   const std::int64_t K = expert_TK.dim(1);
   CHECK_EQ(weight_TK->shape(), expert_TK.shape());
   const float* prob = prob_TE.data<float>();
   const auto* expert = expert_TK.data<std::int32_t>();
   float* weight = weight_TK->data<float>();
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return cuda::RouterWeights({prob_TE.dim(0), E, K, normalize}, prob,
+                                 expert, weight, ctx.stream);
+    }
+  }
   ParallelFor(prob_TE.dim(0), kRows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       cpu::RouterWeights(prob + t * E, expert + t * K, K, normalize,
@@ -52,7 +64,6 @@ void RouterWeights(const ExecContext& ctx, const Tensor& prob_TE,
 void RouterBackward(const ExecContext& ctx, const Tensor& prob_TE,
                     const Tensor& expert_TK, bool normalize,
                     const Tensor& dweight_TK, Tensor* dz_TE) {
-  CheckHasKernel(ctx, "RouterBackward");
   const std::int64_t E = prob_TE.dim(1);
   const std::int64_t K = expert_TK.dim(1);
   CHECK_EQ(dz_TE->shape(), prob_TE.shape());
@@ -62,6 +73,12 @@ void RouterBackward(const ExecContext& ctx, const Tensor& prob_TE,
   const float* dweight = dweight_TK.data<float>();
   DispatchFloat(dz_TE->dtype(), [&]<typename T>() {
     T* dz = dz_TE->data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return cuda::RouterBackward({prob_TE.dim(0), E, K, normalize}, prob,
+                                    expert, dweight, dz, ctx.stream);
+      }
+    }
     ParallelFor(prob_TE.dim(0), kRows, [&](std::int64_t begin, auto end) {
       for (std::int64_t t = begin; t < end; ++t) {
         cpu::RouterBackward(prob + t * E, expert + t * K, E, K, normalize,

@@ -2,8 +2,10 @@
 
 #include <vector>
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/top_k_kl.h"
+#include "kernels/cuda/top_k_kl.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -15,7 +17,6 @@ constexpr std::int64_t kRows = 8;  // a piece
 void TopKKlForward(const ExecContext& ctx, const Tensor& x_LD,
                    const Tensor& w_VD, const Tensor& id_LK,
                    const Tensor& teacher_LK, Tensor* dz_LK, Tensor* loss) {
-  CheckHasKernel(ctx, "TopKKlForward");
   const std::int64_t L = x_LD.dim(0);
   const std::int64_t D = x_LD.dim(1);
   const std::int64_t K = id_LK.dim(1);
@@ -25,11 +26,22 @@ void TopKKlForward(const ExecContext& ctx, const Tensor& x_LD,
   CHECK_EQ(dz_LK->shape(), id_LK.shape());
   CHECK_EQ(loss->shape(), Shape{1});
   const auto* id = id_LK.data<std::int32_t>();
+  const float* teacher = teacher_LK.data<float>();
+  float* dz = dz_LK->data<float>();
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      const Tensor row_loss =
+          Tensor::Empty(ctx.Tagged("workspace"), DType::kF32, {L});
+      return DispatchFloat(x_LD.dtype(), [&]<typename T>() {
+        cuda::TopKKlForward({L, D, K}, x_LD.data<T>(), w_VD.data<T>(), id,
+                            teacher, dz, row_loss.data<float>(),
+                            loss->data<float>(), ctx.stream);
+      });
+    }
+  }
   for (std::int64_t i = 0; i < id_LK.size(); ++i) {
     CHECK(0 <= id[i] && id[i] < w_VD.dim(0)) << "label " << id[i];
   }
-  const float* teacher = teacher_LK.data<float>();
-  float* dz = dz_LK->data<float>();
   std::vector<float> row_loss(static_cast<std::size_t>(L));
   DispatchFloat(x_LD.dtype(), [&]<typename T>() {
     ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
@@ -51,13 +63,22 @@ void TopKKlBackward(const ExecContext& ctx, const Tensor& x_LD,
                     const Tensor& w_VD, const Tensor& id_LK,
                     const Tensor& dz_LK, const Tensor& dloss, Tensor* dx_LD,
                     Tensor* dw_VD) {
-  CheckHasKernel(ctx, "TopKKlBackward");
   const std::int64_t L = x_LD.dim(0);
   const std::int64_t D = x_LD.dim(1);
   const std::int64_t K = id_LK.dim(1);
   CHECK_EQ(dz_LK.shape(), id_LK.shape());
   const auto* id = id_LK.data<std::int32_t>();
   const float* dz = dz_LK.data<float>();
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return DispatchFloat(x_LD.dtype(), [&]<typename T>() {
+        cuda::TopKKlBackward(
+            {L, D, K}, x_LD.data<T>(), w_VD.data<T>(), id, dz,
+            dloss.data<float>(), dx_LD->defined() ? dx_LD->data<T>() : nullptr,
+            dw_VD->defined() ? dw_VD->data<float>() : nullptr, ctx.stream);
+      });
+    }
+  }
   const float seed = *dloss.data<float>();
   DispatchFloat(x_LD.dtype(), [&]<typename T>() {
     if (dx_LD->defined()) {
@@ -83,7 +104,6 @@ void TopKKlBackward(const ExecContext& ctx, const Tensor& x_LD,
 
 void TopK(const ExecContext& ctx, const Tensor& z_LV, Tensor* value_LK,
           Tensor* id_LK, Tensor* lse_L) {
-  CheckHasKernel(ctx, "TopK");
   const std::int64_t L = z_LV.dim(0);
   const std::int64_t V = z_LV.dim(1);
   const std::int64_t K = id_LK->dim(1);
@@ -91,6 +111,13 @@ void TopK(const ExecContext& ctx, const Tensor& z_LV, Tensor* value_LK,
   CHECK_EQ(value_LK->shape(), id_LK->shape());
   CHECK_EQ(lse_L->shape(), Shape{L});
   DispatchFloat(z_LV.dtype(), [&]<typename T>() {
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return cuda::TopK(z_LV.data<T>(), L, V, K, value_LK->data<float>(),
+                          id_LK->data<std::int32_t>(), lse_L->data<float>(),
+                          ctx.stream);
+      }
+    }
     ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t l = begin; l < end; ++l) {
         lse_L->data<float>()[l] = cpu::TopKRow(

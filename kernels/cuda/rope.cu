@@ -5,19 +5,6 @@
 
 namespace rtpurbo::kernels::cuda {
 
-void RopeTables(double base, std::int64_t num_positions, std::int64_t width,
-                float* cos_NC, float* sin_NC, void* stream) {
-  const std::int64_t half = width / 2;
-  ForEach(num_positions * half, stream, [=] __device__(std::int64_t i) {
-    const double exponent =
-        static_cast<double>(2 * (i % half)) / static_cast<double>(width);
-    const auto frequency = static_cast<float>(1.0 / pow(base, exponent));
-    const float angle = static_cast<float>(i / half) * frequency;
-    cos_NC[i] = cosf(angle);
-    sin_NC[i] = sinf(angle);
-  });
-}
-
 template <typename T>
 void Rope(const RopeShape& shape, const T* x_THC,
           const std::int32_t* position_T, const float* cos_NC,

@@ -9,9 +9,6 @@
 
 namespace rtpurbo::kernels::cuda {
 
-void RopeTables(double base, std::int64_t num_positions, std::int64_t width,
-                float* cos_NC, float* sin_NC, void* stream);
-
 struct RopeShape {
   std::int64_t T;
   std::int64_t H;

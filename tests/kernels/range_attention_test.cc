@@ -177,13 +177,5 @@ TEST_F(RangeAttentionChecksDeathTest, WhatDoesNotFitIsFatal) {
   EXPECT_DEATH(Forward(), "q is f32, k f32, v bf16");
 }
 
-TEST_F(RangeAttentionChecksDeathTest, CudaIsRefusedByName) {
-  const ExecContext cuda = {DeviceType::kCuda, nullptr, ctx.allocator};
-  Tensor o = Tensor::Empty(ctx, DType::kF32, in.q_THC.shape());
-  Tensor lse = Tensor::Empty(ctx, DType::kF32, {3, 4});
-  EXPECT_DEATH(RangeAttentionForward(cuda, pattern, in, &o, &lse),
-               "RangeAttention has no CUDA kernel yet");
-}
-
 }  // namespace
 }  // namespace rtpurbo::kernels
