@@ -1,0 +1,68 @@
+// A training method: which tensors move, and the loss of one micro-batch. It
+// owns no loop, no optimizer and no files.
+//
+// Losses are sums. The divisor of a step, the label rows of all its
+// micro-batches, is known from the data before anything is computed, so unequal
+// micro-batches never become a mean of means.
+
+#ifndef RTPURBO_TRAINER_STAGE_H_
+#define RTPURBO_TRAINER_STAGE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/core/tensor.h"
+
+namespace rtpurbo {
+
+// What the optimizer updates: this rank's elements of one or more parameters.
+struct TrainedTensor {
+  std::string name;
+  Tensor weight;  // f32, flat
+  Tensor grad;    // f32, as weight; added to by the stage
+  float weight_decay = 0;
+  // The parameters inside, for checkpoints: element `offset` on of the flat
+  // buffer of all ranks, of which this rank holds [begin, begin + size).
+  struct Parameter {
+    std::string name;
+    Shape shape;
+    std::int64_t offset = 0;
+  };
+  std::vector<Parameter> parameters;
+  std::int64_t begin = 0;
+};
+
+// Sums of one step over its micro-batches.
+struct StepSums {
+  double loss = 0;
+  double rows = 0;          // that `loss` is a sum over
+  std::int64_t tokens = 0;  // that went through the model
+};
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+
+  // "align", "distill": as in metrics.jsonl and folder names.
+  virtual absl::string_view name() const = 0;
+  virtual std::vector<TrainedTensor> trained() = 0;
+  // Micro-batches of one step, and the rows of loss in one of them.
+  virtual std::int64_t num_micro_batches() const = 0;
+  virtual absl::StatusOr<double> RowsOf(std::int64_t step,
+                                        std::int64_t micro_batch) = 0;
+  // Adds `scale` times the gradient of this micro-batch's loss sum to trained()
+  // and its numbers to *sums.
+  virtual absl::Status RunMicroBatch(std::int64_t step,
+                                     std::int64_t micro_batch, float scale,
+                                     StepSums* sums) = 0;
+  // The mean loss of each held-out sequence, always the same ones.
+  virtual absl::StatusOr<std::vector<double>> HeldOut() = 0;
+};
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_TRAINER_STAGE_H_

@@ -1,0 +1,145 @@
+#include "trainer/trained_model.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "kernels/core/status_macros.h"
+#include "kernels/elementwise.h"
+
+namespace rtpurbo {
+namespace {
+
+absl::Status CheckShape(const SafetensorsFolder& weights,
+                        const PublishedTensor& tensor,
+                        const std::string& folder) {
+  ASSIGN_OR_RETURN(const SafetensorsEntry* entry, weights.Find(tensor.name));
+  if (entry->shape != tensor.shape) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        folder, ": tensor ", tensor.name, " has shape [",
+        absl::StrJoin(entry->shape, ", "), "], but config.json asks for [",
+        absl::StrJoin(tensor.shape, ", "), "]"));
+  }
+  return absl::OkStatus();
+}
+
+// Reads what this rank holds of one parameter, which lies at
+// [offset, offset + size) of the group's flat buffer, into `shard`: elements
+// [begin, begin + shard.size()) of that buffer.
+absl::Status ReadParameter(const SafetensorsFolder& weights,
+                           const ParameterLayout& parameter,
+                           std::int64_t offset, std::int64_t begin,
+                           std::span<float> shard) {
+  for (const PublishedTensor& tensor : parameter.published) {
+    const std::int64_t size = NumElements(tensor.shape);
+    const auto end = begin + static_cast<std::int64_t>(shard.size());
+    const std::int64_t from = std::max(offset, begin);
+    const std::int64_t to = std::min(offset + size, end);
+    if (from < to) {
+      RETURN_IF_ERROR(
+          weights.ReadF32(tensor.name, from - offset,
+                          shard.subspan(static_cast<std::size_t>(from - begin),
+                                        static_cast<std::size_t>(to - from))));
+    }
+    offset += size;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadGroup(const SafetensorsFolder& weights,
+                       const std::string& folder, const ExecContext& ctx,
+                       const Transformer::Group& group) {
+  ParamGroup& params = *group.params;
+  std::vector<float> values(static_cast<std::size_t>(params.shard().size()));
+  const std::int64_t begin =
+      params.options().comm->rank() * params.shard().size();
+  for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
+    const ParameterLayout& parameter = group.layout.parameters[i];
+    for (const PublishedTensor& tensor : parameter.published) {
+      RETURN_IF_ERROR(CheckShape(weights, tensor, folder));
+    }
+    RETURN_IF_ERROR(
+        ReadParameter(weights, parameter, params.offset(i), begin, values));
+  }
+  const Tensor exact = FromHost(ctx, values, params.shard().shape());
+  kernels::Cast(ctx, exact, &params.shard());
+  Synchronize(ctx);
+  return absl::OkStatus();
+}
+
+// A weight that nothing here reads would change answers without a sign of it.
+absl::Status CheckNothingIsLeft(const SafetensorsFolder& weights,
+                                const std::string& folder,
+                                const Transformer& model) {
+  std::set<std::string> known;
+  for (const Transformer::Group& group : model.groups()) {
+    for (const ParameterLayout& parameter : group.layout.parameters) {
+      for (const PublishedTensor& tensor : parameter.published) {
+        known.insert(tensor.name);
+      }
+    }
+  }
+  if (model.config().tied_head) {
+    known.insert("lm_head.weight");  // some folders hold the copy, too
+  }
+  for (const std::string& name : weights.names()) {
+    if (known.count(name) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, ": tensor ", name,
+                       " has no place in a model of this config.json"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadModelConfig(FileSystem& files,
+                                            const std::string& folder) {
+  const std::string path = JoinPath(folder, "config.json");
+  ASSIGN_OR_RETURN(const std::string json, files.ReadFile(path));
+  return ModelConfig::Parse(json, path);
+}
+
+absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
+    const ExecContext& ctx, FileSystem& files, const std::string& folder,
+    const Transformer::Options& options) {
+  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(files, folder));
+  ASSIGN_OR_RETURN(const SafetensorsFolder weights,
+                   SafetensorsFolder::Open(files, folder));
+  auto model = std::make_unique<Transformer>(ctx, std::move(config), options);
+  RETURN_IF_ERROR(CheckNothingIsLeft(weights, folder, *model));
+  for (const Transformer::Group& group : model->groups()) {
+    RETURN_IF_ERROR(ReadGroup(weights, folder, ctx, group));
+  }
+  return model;
+}
+
+std::vector<TrainedTensor> TrainedTensors(const Transformer& model) {
+  std::vector<TrainedTensor> tensors;
+  for (const Transformer::Group& group : model.groups()) {
+    ParamGroup& params = *group.params;
+    if (!params.options().trainable) {
+      continue;
+    }
+    TrainedTensor tensor{group.layout.name,
+                         params.shard(),
+                         params.grad_shard(),
+                         params.options().weight_decay,
+                         {},
+                         0};
+    tensor.begin = params.options().comm->rank() * params.shard().size();
+    for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
+      const ParameterLayout& parameter = group.layout.parameters[i];
+      tensor.parameters.push_back(
+          {absl::StrCat(group.layout.name, ".", parameter.name),
+           parameter.shape, params.offset(i)});
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+}  // namespace rtpurbo
