@@ -3,8 +3,10 @@
 #include <functional>
 #include <vector>
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/matmul_fast.h"
+#include "kernels/cuda/grouped_matmul.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -46,13 +48,21 @@ void ForEachTile(const Tensor& offset_E, std::int64_t num_rows,
 void GroupedMatmul(const ExecContext& ctx, const Tensor& a_NK,
                    const Tensor& offset_E, const Tensor& w_EXY, bool trans_w,
                    Tensor* c_NM) {
-  CheckHasKernel(ctx, "GroupedMatmul");
   const std::int64_t K = a_NK.dim(1);
   const std::int64_t M = w_EXY.dim(trans_w ? 1 : 2);
   CHECK_EQ(w_EXY.dim(trans_w ? 2 : 1), K)
       << a_NK.shape() << " x " << w_EXY.shape();
   CHECK_EQ(offset_E.shape(), Shape{w_EXY.dim(0) + 1});
   CHECK_EQ(c_NM->shape(), (Shape{a_NK.dim(0), M}));
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return DispatchFloat(a_NK.dtype(), [&]<typename T>() {
+        cuda::GroupedMatmul({a_NK.dim(0), K, M, w_EXY.dim(0), trans_w},
+                            a_NK.data<T>(), offset_E.data<std::int32_t>(),
+                            w_EXY.data<T>(), c_NM->data<T>(), ctx.stream);
+      });
+    }
+  }
   const auto shape_of = [=](std::int64_t rows) {
     return MatmulShape{rows, M, K, false, trans_w};
   };
@@ -72,11 +82,20 @@ void GroupedMatmul(const ExecContext& ctx, const Tensor& a_NK,
 void GroupedMatmulWeightGrad(const ExecContext& ctx, const Tensor& a_NX,
                              const Tensor& b_NY, const Tensor& offset_E,
                              Tensor* dw_EXY) {
-  CheckHasKernel(ctx, "GroupedMatmulWeightGrad");
   const std::int64_t X = a_NX.dim(1);
   const std::int64_t Y = b_NY.dim(1);
   CHECK_EQ(a_NX.dim(0), b_NY.dim(0));
   CHECK_EQ(dw_EXY->shape(), (Shape{offset_E.dim(0) - 1, X, Y}));
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return DispatchFloat(a_NX.dtype(), [&]<typename T>() {
+        cuda::GroupedMatmulWeightGrad({a_NX.dim(0), X, Y, offset_E.dim(0) - 1},
+                                      a_NX.data<T>(), b_NY.data<T>(),
+                                      offset_E.data<std::int32_t>(),
+                                      dw_EXY->data<float>(), ctx.stream);
+      });
+    }
+  }
   const auto shape_of = [=](std::int64_t rows) {
     return MatmulShape{X, rows == 0 ? 0 : Y, rows, true, false};
   };

@@ -1,6 +1,8 @@
 #include "kernels/select_top_p.h"
 
+#include "kernels/core/config.h"
 #include "kernels/cpu/select_top_p_fast.h"
+#include "kernels/cuda/select_top_p.h"
 #include "kernels/range_attention.h"
 
 namespace rtpurbo::kernels {
@@ -14,6 +16,28 @@ void CheckSelection(const Selection& selection) {
   CHECK_LE(0, selection.recent);
   CHECK_LE(0, selection.top_p);
   CHECK_LE(0, selection.top_k);
+}
+
+void SelectOnCuda(const ExecContext& ctx, const Selection& selection,
+                  const cpu::SelectArgs& args) {
+  const cuda::SelectShape shape = {
+      .M = args.M,
+      .N = args.N,
+      .S = args.S,
+      .R = args.R,
+      .query_begin = args.query_begin,
+      .words = MaskWords(args.N, selection.block),
+      .top_k_rule = selection.rule == Selection::Rule::kTopK,
+      .by_mass = selection.order == Selection::Order::kMass,
+      .top_p = selection.top_p,
+      .top_k = selection.top_k,
+      .block = selection.block,
+      .sinks = selection.sinks,
+      .recent = selection.recent,
+      .scale = selection.scale};
+  const Storage space(ctx.Tagged("workspace"), cuda::SelectWorkspace(shape));
+  cuda::SelectTopP(shape, args.x_MSR, args.y_NSR, args.document_N,
+                   args.mask_SMB, args.kept_SM, space.data(), ctx.stream);
 }
 
 }  // namespace
@@ -50,7 +74,11 @@ void SelectTopP(const ExecContext& ctx, const Selection& selection,
     CHECK_EQ(kept_SM->shape(), (Shape{S, M, 2}));
     args.kept_SM = kept_SM->data<std::int32_t>();
   }
-  CHECK(ctx.device == DeviceType::kCpu) << "SelectTopP computes on the CPU";
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return SelectOnCuda(ctx, selection, args);
+    }
+  }
   const Tensor scratch =
       Tensor::Empty(ctx.Tagged("workspace"), DType::kF32,
                     {cpu::SelectScratchSize(selection, args)});

@@ -15,7 +15,7 @@ constexpr std::int64_t kMaxPosition = std::int64_t{1} << 30;
 
 }  // namespace
 
-bool HasRangeAttentionSm90(const RangeShape& shape) {
+bool IsHopper() {
   static const int major = [] {
     int device = 0;
     int value = 0;
@@ -24,8 +24,12 @@ bool HasRangeAttentionSm90(const RangeShape& shape) {
                                  device) == cudaSuccess);
     return value;
   }();
+  return major == 9;
+}
+
+bool HasRangeAttentionSm90(const RangeShape& shape) {
   const bool width = shape.C == 32 || shape.C == 64 || shape.C == 128;
-  return major == 9 && width && shape.H <= kMaxAttentionHeads &&
+  return IsHopper() && width && shape.H <= kMaxAttentionHeads &&
          shape.query_begin + shape.T <= kMaxPosition;
 }
 

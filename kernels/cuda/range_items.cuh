@@ -61,6 +61,7 @@ struct RangeTable {
 
 RangeTable MakeRangeTable(const RangeShape& shape);
 int NumMultiprocessors();
+bool IsHopper();  // the running device
 
 struct RangeItem {
   int head;

@@ -53,8 +53,9 @@ __device__ inline void PinRegisters(float (&d)[kCount]) {
   }
 }
 
-// Both operands in shared memory, K-major: rows of A and of B run along k.
-// D is overwritten if `add` is 0.
+// Both operands in shared memory. Their rows run along k (K-major), or, if
+// transposed, k runs over their rows. D is overwritten if `add` is 0.
+template <int kTransA = 0, int kTransB = 0>
 __device__ inline void WgmmaShared(float (&d)[64], std::uint64_t a,
                                    std::uint64_t b, int add) {
   asm volatile(
@@ -66,7 +67,7 @@ __device__ inline void WgmmaShared(float (&d)[64], std::uint64_t a,
       "%35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "
       "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, "
       "%57, %58, %59, %60, %61, %62, %63}, "
-      "%64, %65, p, 1, 1, 0, 0;}"
+      "%64, %65, p, 1, 1, %67, %68;}"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]),
         "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
@@ -80,8 +81,9 @@ __device__ inline void WgmmaShared(float (&d)[64], std::uint64_t a,
         "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
         "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]),
         "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(add));
+      : "l"(a), "l"(b), "r"(add), "n"(kTransA), "n"(kTransB));
 }
+template <int kTransA = 0, int kTransB = 0>
 __device__ inline void WgmmaShared(float (&d)[32], std::uint64_t a,
                                    std::uint64_t b, int add) {
   asm volatile(
@@ -90,7 +92,7 @@ __device__ inline void WgmmaShared(float (&d)[32], std::uint64_t a,
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
       "%13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
       "%24, %25, %26, %27, %28, %29, %30, %31}, "
-      "%32, %33, p, 1, 1, 0, 0;}"
+      "%32, %33, p, 1, 1, %35, %36;}"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]),
         "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
@@ -98,7 +100,7 @@ __device__ inline void WgmmaShared(float (&d)[32], std::uint64_t a,
         "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]),
         "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]),
         "+f"(d[31])
-      : "l"(a), "l"(b), "r"(add));
+      : "l"(a), "l"(b), "r"(add), "n"(kTransA), "n"(kTransB));
 }
 
 // A in registers, B in shared memory with its rows along k: B^T as it lies.
