@@ -100,6 +100,42 @@ TEST(HeadMapTest, ReadsAPatternOfDuoAttention) {
   EXPECT_THAT(error("1 0\n1 x\n"), HasSubstr("line 2 holds \"x\""));
 }
 
+TEST(HeadMapTest, TextKeepsEverything) {
+  HeadMap map = MapFromScores(SmallConfig(), 0.375, Scores());
+  map.method = "effect";
+  map.window = 256;
+  map.sinks = 4;
+  map.documents = 10;
+  map.model_fingerprint = "abc";
+  const auto again = HeadMapFromText(ToText(map), "heads.textproto");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ToText(*again), ToText(map));
+  EXPECT_EQ(again->layers[1].score_H, map.layers[1].score_H);
+  EXPECT_EQ(again->layers[0].retrieval_H, map.layers[0].retrieval_H);
+  EXPECT_EQ(again->method, "effect");
+}
+
+TEST(HeadMapTest, MalformedTextNamesFileAndLine) {
+  const auto error = [](const char* text) {
+    return std::string(
+        HeadMapFromText(text, "heads.textproto").status().message());
+  };
+  EXPECT_THAT(error("method: \"needle\"\nheads: 3\n"),
+              HasSubstr("heads.textproto:2: "));
+  EXPECT_THAT(error("layers { retrieval: [true, false] score: [1] }"),
+              HasSubstr("layer 0 has 2 heads, but 1 scores"));
+}
+
+TEST(HeadMapTest, MapOfAnotherModelIsRefused) {
+  HeadMap map = DenseMap(SmallConfig());
+  EXPECT_TRUE(CheckFits(SmallConfig(), map, "m").ok());
+  map.layers[1].retrieval_H.pop_back();
+  EXPECT_FALSE(CheckFits(SmallConfig(), map, "m").ok());
+  map.layers.pop_back();
+  EXPECT_THAT(std::string(CheckFits(SmallConfig(), map, "m").message()),
+              HasSubstr("m: the map has 1 layers of 4 heads"));
+}
+
 TEST(HeadMapTest, DenseAndLocalMapsAreOpposites) {
   EXPECT_EQ(DenseMap(SmallConfig()).num_retrieval(), 8);
   EXPECT_EQ(LocalMap(SmallConfig()).num_retrieval(), 0);
