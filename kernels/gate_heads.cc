@@ -6,6 +6,24 @@
 #include "kernels/cuda/gate_heads.h"
 
 namespace rtpurbo::kernels {
+namespace {
+
+// One head on the CPU: its gate's sum runs over rows in order. Heads of one row
+// lie C apart, rows `row` apart; dfull and dlocal may be null.
+template <typename T>
+float HeadBackward(const T* full, const T* local, float gate, const T* dy,
+                   std::int64_t T_, std::int64_t row, std::int64_t C, T* dfull,
+                   T* dlocal) {
+  float sum = 0;
+  for (std::int64_t at = 0; at < T_ * row; at += row) {
+    sum += cpu::GateHeadBackward<T>(full + at, local + at, gate, dy + at, C,
+                                    dfull == nullptr ? nullptr : dfull + at,
+                                    dlocal == nullptr ? nullptr : dlocal + at);
+  }
+  return sum;
+}
+
+}  // namespace
 
 void GateHeadsForward(const ExecContext& ctx, const Tensor& full_THC,
                       const Tensor& local_THC, const Tensor& gate_H,
@@ -60,16 +78,12 @@ void GateHeadsBackward(const ExecContext& ctx, const Tensor& full_THC,
                                        dlocal, dgate, space.data(), ctx.stream);
       }
     }
-    // A piece is a head: its gate's sum runs over rows in order.
     ParallelFor(H, 1, [&](std::int64_t h, std::int64_t /*end*/) {
-      float sum = 0;
-      for (std::int64_t t = 0; t < T_; ++t) {
-        const std::int64_t at = (t * H + h) * C;
-        sum +=
-            cpu::GateHeadBackward<T>(full + at, local + at, gate[h], dy + at, C,
-                                     dfull == nullptr ? nullptr : dfull + at,
-                                     dlocal == nullptr ? nullptr : dlocal + at);
-      }
+      const std::int64_t at = h * C;
+      const float sum =
+          HeadBackward<T>(full + at, local + at, gate[h], dy + at, T_, H * C, C,
+                          dfull == nullptr ? nullptr : dfull + at,
+                          dlocal == nullptr ? nullptr : dlocal + at);
       if (dgate != nullptr) {
         dgate[h] += sum;
       }

@@ -16,6 +16,18 @@ void CheckHeads(const std::vector<std::int32_t>& head_S, std::int64_t S,
   }
 }
 
+// y of one row, all slots.
+template <typename T>
+void ProjectRow(const T* x_HC, const float* w_SRC,
+                const std::vector<std::int32_t>& head_S, std::int64_t R,
+                std::int64_t C, float* y_SR) {
+  for (const std::int32_t head : head_S) {
+    cpu::ProjectHead(x_HC + head * C, w_SRC, R, C, y_SR);
+    w_SRC += R * C;
+    y_SR += R;
+  }
+}
+
 }  // namespace
 
 void HeadProjectionForward(const ExecContext& ctx, const Tensor& x_THC,
@@ -43,11 +55,7 @@ void HeadProjectionForward(const ExecContext& ctx, const Tensor& x_THC,
     }
     ParallelFor(x_THC.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
-        for (std::int64_t s = 0; s < S; ++s) {
-          const std::int64_t head = head_S[static_cast<std::size_t>(s)];
-          cpu::ProjectHead(x + (t * H + head) * C, w + s * R * C, R, C,
-                           y + (t * S + s) * R);
-        }
+        ProjectRow(x + t * H * C, w, head_S, R, C, y + t * S * R);
       }
     });
   });

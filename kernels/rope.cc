@@ -34,6 +34,27 @@ void RopeTables(const ExecContext& ctx, double base, std::int64_t num_positions,
   Synchronize(ctx);  // the host vectors end here
 }
 
+namespace {
+
+// Rows [begin, end) on the CPU.
+template <typename T>
+void RopeRows(const T* x_THC, const std::int32_t* position_T,
+              const Tensor& cos_NC, const Tensor& sin_NC, std::int64_t H,
+              float sign, std::int64_t begin, std::int64_t end, T* y_THC) {
+  const std::int64_t half = cos_NC.dim(1);
+  const std::int64_t row = H * 2 * half;
+  for (std::int64_t t = begin; t < end; ++t) {
+    CHECK(0 <= position_T[t] && position_T[t] < cos_NC.dim(0))
+        << "position " << position_T[t] << " of row " << t
+        << " is beyond the rotation tables of " << cos_NC.dim(0);
+    const std::int64_t at = position_T[t] * half;
+    cpu::RopeRow(x_THC + t * row, cos_NC.data<float>() + at,
+                 sin_NC.data<float>() + at, H, 2 * half, sign, y_THC + t * row);
+  }
+}
+
+}  // namespace
+
 void Rope(const ExecContext& ctx, const Tensor& x_THC, const Tensor& position_T,
           const Tensor& cos_NC, const Tensor& sin_NC, bool inverse,
           Tensor* y_THC) {
@@ -53,15 +74,8 @@ void Rope(const ExecContext& ctx, const Tensor& x_THC, const Tensor& position_T,
       }
     }
     ParallelFor(x_THC.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t t = begin; t < end; ++t) {
-        CHECK(0 <= position[t] && position[t] < cos_NC.dim(0))
-            << "position " << position[t] << " of row " << t
-            << " is beyond the rotation tables of " << cos_NC.dim(0);
-        const std::int64_t at = position[t] * (C / 2);
-        cpu::RopeRow(x_THC.data<T>() + t * H * C, cos_NC.data<float>() + at,
-                     sin_NC.data<float>() + at, H, C, sign,
-                     y_THC->data<T>() + t * H * C);
-      }
+      RopeRows(x_THC.data<T>(), position, cos_NC, sin_NC, H, sign, begin, end,
+               y_THC->data<T>());
     });
   });
 }

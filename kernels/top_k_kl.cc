@@ -12,6 +12,42 @@ namespace {
 
 constexpr std::int64_t kRows = 8;  // a piece
 
+// dx in pieces of rows; dw in pieces of columns, because rows that name one
+// token must add up in their order.
+void BackwardOnCpu(const Tensor& x_LD, const Tensor& w_VD, const Tensor& id_LK,
+                   const Tensor& dz_LK, float seed, Tensor* dx_LD,
+                   Tensor* dw_VD) {
+  const std::int64_t L = x_LD.dim(0);
+  const std::int64_t D = x_LD.dim(1);
+  const std::int64_t K = id_LK.dim(1);
+  const auto* id = id_LK.data<std::int32_t>();
+  const float* dz = dz_LK.data<float>();
+  const auto input = [&]<typename T>(std::int64_t begin, std::int64_t end) {
+    for (std::int64_t l = begin; l < end; ++l) {
+      cpu::TopKKlRowInput<T>(w_VD.data<T>(), id + l * K, dz + l * K, seed, K, D,
+                             dx_LD->data<T>() + l * D);
+    }
+  };
+  const auto weight = [&]<typename T>(std::int64_t begin, std::int64_t end) {
+    for (std::int64_t l = 0; l < L; ++l) {
+      cpu::TopKKlRowWeight<T>(x_LD.data<T>() + l * D, id + l * K, dz + l * K,
+                              seed, K, D, begin, end, dw_VD->data<float>());
+    }
+  };
+  DispatchFloat(x_LD.dtype(), [&]<typename T>() {
+    if (dx_LD->defined()) {
+      ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
+        input.template operator()<T>(begin, end);
+      });
+    }
+    if (dw_VD->defined()) {
+      ParallelFor(D, 64, [&](std::int64_t begin, std::int64_t end) {
+        weight.template operator()<T>(begin, end);
+      });
+    }
+  });
+}
+
 }  // namespace
 
 void TopKKlForward(const ExecContext& ctx, const Tensor& x_LD,
@@ -79,27 +115,7 @@ void TopKKlBackward(const ExecContext& ctx, const Tensor& x_LD,
       });
     }
   }
-  const float seed = *dloss.data<float>();
-  DispatchFloat(x_LD.dtype(), [&]<typename T>() {
-    if (dx_LD->defined()) {
-      ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t l = begin; l < end; ++l) {
-          cpu::TopKKlRowInput<T>(w_VD.data<T>(), id + l * K, dz + l * K, seed,
-                                 K, D, dx_LD->data<T>() + l * D);
-        }
-      });
-    }
-    if (dw_VD->defined()) {
-      // Cut by columns: rows that name one token must add up in their order.
-      ParallelFor(D, 64, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t l = 0; l < L; ++l) {
-          cpu::TopKKlRowWeight<T>(x_LD.data<T>() + l * D, id + l * K,
-                                  dz + l * K, seed, K, D, begin, end,
-                                  dw_VD->data<float>());
-        }
-      });
-    }
-  });
+  BackwardOnCpu(x_LD, w_VD, id_LK, dz_LK, *dloss.data<float>(), dx_LD, dw_VD);
 }
 
 void TopK(const ExecContext& ctx, const Tensor& z_LV, Tensor* value_LK,

@@ -13,14 +13,14 @@ std::size_t Index(std::int64_t i) {
 }
 
 // Keys and blocks kept by one layer's rows, added to *counts.
-void Count(const ExecContext& ctx, const Tensor& kept_SM2,
+void Count(const ExecContext& ctx, const Tensor& kept,
            const AttentionCall& call, std::int64_t rows, KeptCounts* counts) {
-  const std::vector<std::int32_t> kept = ToHost<std::int32_t>(ctx, kept_SM2);
-  for (std::size_t i = 0; i < kept.size(); i += 2) {
-    counts->tokens += kept[i];
-    counts->blocks += kept[i + 1];
+  const std::vector<std::int32_t> values = ToHost<std::int32_t>(ctx, kept);
+  for (std::size_t i = 0; i < values.size(); i += 2) {
+    counts->tokens += values[i];
+    counts->blocks += values[i + 1];
   }
-  const std::int64_t slots = kept_SM2.dim(0);
+  const std::int64_t slots = kept.dim(0);
   const std::int64_t N = call.k_NGC.value().dim(0);
   counts->rows += slots * rows;
   // Row N - rows + r sees N - rows + r + 1 keys.

@@ -141,7 +141,7 @@ std::string MapPicture(const std::optional<HeadMap>& map,
 }
 
 std::string HeadMaps(const ReportData& data) {
-  const std::string maps =
+  std::string maps =
       MapPicture(data.effect, "effect") + MapPicture(data.needle, "needle");
   if (maps.empty() || !data.used.has_value()) {
     return maps;
@@ -194,6 +194,7 @@ std::string Recall(const ReportData& data) {
     }
   }
   std::vector<Series> all;
+  all.reserve(series.size());
   for (auto& [name, one] : series) {
     all.push_back(one);
   }
