@@ -3,7 +3,7 @@
 #include "kernels/attention_view.h"
 #include "kernels/core/check.h"
 #include "kernels/core/config.h"
-#include "kernels/cpu/range_attention.h"
+#include "kernels/cpu/range_attention_fast.h"
 #include "kernels/range_attention_cuda.h"
 
 namespace rtpurbo::kernels {
@@ -44,8 +44,8 @@ void RangeAttentionForward(const ExecContext& ctx,
     }
   }
   DispatchFloat(in.q_THC.dtype(), [&]<typename T>() {
-    cpu::RangeAttentionForward<T>(
-        {view, in.q_THC.data<T>(), in.k_NGC.data<T>(), in.v_NGC.data<T>()},
+    cpu::RangeAttentionForwardFast<T>(
+        ctx, {view, in.q_THC.data<T>(), in.k_NGC.data<T>(), in.v_NGC.data<T>()},
         o_THC->data<T>(), lse_HT->data<float>());
   });
 }
@@ -68,8 +68,8 @@ void RangeAttentionBackward(const ExecContext& ctx,
     }
   }
   DispatchFloat(in.q_THC.dtype(), [&]<typename T>() {
-    cpu::RangeAttentionBackward<T>(
-        {view, in.q_THC.data<T>(), in.k_NGC.data<T>(), in.v_NGC.data<T>()},
+    cpu::RangeAttentionBackwardFast<T>(
+        ctx, {view, in.q_THC.data<T>(), in.k_NGC.data<T>(), in.v_NGC.data<T>()},
         {o_THC.data<T>(), lse_HT.data<float>(), do_THC.data<T>()},
         DataOrNull<T>(*dq_THC, in.q_THC), DataOrNull<T>(*dk_NGC, in.k_NGC),
         DataOrNull<T>(*dv_NGC, in.v_NGC));

@@ -134,6 +134,10 @@ TEST(RangeAttentionDefinitionTest, ARowThatSeesNoKeyIsZero) {
 
 class RangeAttentionChecksTest : public ::testing::Test {
  protected:
+  void SetUp() override {
+    // Earlier tests have started threads, which fork() does not copy.
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+  }
   void Forward() {
     Tensor o = Tensor::Empty(ctx, in.q_THC.dtype(), in.q_THC.shape());
     Tensor lse = Tensor::Empty(ctx, DType::kF32, {3, 4});

@@ -1,0 +1,58 @@
+// The arithmetic of one panel of query rows and one tile of 64 keys: products,
+// softmax and their derivatives, in one pass while the tile is in the cache.
+//
+// Scores are kept in units of log 2, z = log2(e) scale q.k, so that weights are
+// 2^(z - m): rows of q come multiplied by log2(e) scale. Operands are packed as
+// TileLayout says (suffix _CN: transposed), and rows are padded with zeros to
+// whole strips and vectors.
+//
+// P rows of a panel, N keys of a tile, C width, padded where it comes last.
+
+#ifndef RTPURBO_KERNELS_CPU_ATTENTION_TILE_KERNELS_H_
+#define RTPURBO_KERNELS_CPU_ATTENTION_TILE_KERNELS_H_
+
+#include <cstdint>
+
+#include "kernels/cpu/attention_tiles.h"
+
+namespace rtpurbo::kernels::cpu {
+
+// Sums of a row by lane; added up when the last tile is done.
+inline constexpr int kMaxLanes = 16;
+
+// Adds one tile to the rows of a panel: o and l are sums of 2^(z - m) v and
+// 2^(z - m), m the largest z so far.
+struct ForwardTileArgs {
+  const TileSeen& seen;
+  int num_strips;
+  std::int64_t C;
+  const float* q_PC;
+  const float* k_CN;
+  const float* v_NC;
+  float* o_PC;  // starts as zeros
+  float* l_PL;  // [P, kMaxLanes], starts as zeros
+  float* m_P;   // starts as -infinity
+};
+void ForwardTile(const ForwardTileArgs& args);
+
+// Adds the gradients of one tile; dq without scale, dk of log2(e) scale q.
+struct BackwardTileArgs {
+  const TileSeen& seen;
+  int num_strips;
+  std::int64_t C;
+  const float* q_PC = nullptr;
+  const float* do_PC = nullptr;
+  const float* lse_P = nullptr;   // in units of log 2
+  const float* do_o_P = nullptr;  // do_i.o_i
+  const float* k_CN = nullptr;
+  const float* k_NC = nullptr;
+  const float* v_CN = nullptr;
+  float* dq_PC = nullptr;  // these three: null if not wanted
+  float* dk_NC = nullptr;  // [64 keys][C padded], as dv
+  float* dv_NC = nullptr;
+};
+void BackwardTile(const BackwardTileArgs& args);
+
+}  // namespace rtpurbo::kernels::cpu
+
+#endif  // RTPURBO_KERNELS_CPU_ATTENTION_TILE_KERNELS_H_
