@@ -1,7 +1,9 @@
 #include "kernels/attention_mass.h"
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/attention_mass.h"
+#include "kernels/cuda/attention_mass.h"
 
 namespace rtpurbo::kernels {
 
@@ -9,7 +11,6 @@ void AttentionMass(const ExecContext& ctx, const AttentionPattern& pattern,
                    const Tensor& q_THC, const Tensor& k_TGC,
                    const Tensor& lse_HT, RowRange post, RowRange pre,
                    Tensor* mass_H) {
-  CheckHasKernel(ctx, "AttentionMass");
   const std::int64_t T_ = q_THC.dim(0);
   const std::int64_t H = q_THC.dim(1);
   const std::int64_t G = k_TGC.dim(1);
@@ -26,6 +27,18 @@ void AttentionMass(const ExecContext& ctx, const AttentionPattern& pattern,
   DispatchFloat(q_THC.dtype(), [&]<typename T>() {
     const T* q = q_THC.data<T>();
     const T* k = k_TGC.data<T>();
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        const ExecContext scratch = ctx.Tagged("workspace");
+        const Tensor kv_head = FromHost(scratch, pattern.kv_head_H, {H});
+        const Tensor row_mass =
+            Tensor::Empty(scratch, DType::kF32, {H * (post.end - post.begin)});
+        return cuda::AttentionMass({T_, H, G, C, pattern.scale, post.begin,
+                                    post.end, pre.begin, pre.end},
+                                   kv_head.data<std::int32_t>(), q, k, lse,
+                                   row_mass.data<float>(), mass, ctx.stream);
+      }
+    }
     ParallelFor(H, 1, [&](std::int64_t h, std::int64_t /*end*/) {
       const std::int64_t g = pattern.kv_head_H[static_cast<std::size_t>(h)];
       double sum = 0;

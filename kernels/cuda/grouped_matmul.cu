@@ -149,7 +149,8 @@ void GroupedMatmul(const GroupedShape& shape, const T* a_NK,
   }
   if constexpr (std::is_same_v<T, BFloat16>) {
     const std::int64_t width_w = shape.trans_w ? shape.K : shape.M;
-    if (shape.M % 8 == 0 &&
+    const bool aligned = reinterpret_cast<std::uintptr_t>(c_NM) % 16 == 0;
+    if (shape.M % 8 == 0 && aligned &&
         HasGroupedMatmulSm90(a_NK, w_EXY, shape.K, width_w)) {
       return GroupedMatmulSm90(shape, a_NK, offset_E, w_EXY, c_NM, stream);
     }

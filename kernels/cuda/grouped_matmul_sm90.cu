@@ -176,6 +176,24 @@ __device__ void IssueStep(float (&low)[kHalf / 2], float (&high)[kHalf / 2],
   WgmmaCommit();
 }
 
+// v[i] of lane q of four becomes v[q] of lane i.
+__device__ void TransposeQuad(std::uint32_t (&v)[4]) {
+  const unsigned lane = threadIdx.x % 4;
+#pragma unroll
+  for (int i = 0; i < 4; i += 2) {
+    const bool odd = (lane & 1) != 0;
+    const std::uint32_t got = __shfl_xor_sync(~0U, odd ? v[i] : v[i + 1], 1);
+    (odd ? v[i] : v[i + 1]) = got;
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const bool high = (lane & 2) != 0;
+    const std::uint32_t got = __shfl_xor_sync(~0U, high ? v[i] : v[i + 2], 2);
+    (high ? v[i] : v[i + 2]) = got;
+  }
+}
+
+// 16 bytes a store: four lanes exchange four blocks of 8 columns.
 __device__ void StoreHalf(const Problem& problem, const TileOf& tile, int group,
                           int column, const float (&d)[kHalf / 2],
                           BFloat16* __restrict__ c) {
@@ -184,19 +202,25 @@ __device__ void StoreHalf(const Problem& problem, const TileOf& tile, int group,
   for (int r = 0; r < 2; ++r) {
     const std::int64_t row = tile.row + group * kGroupRows + thread / 32 * 16 +
                              thread % 32 / 4 + 8 * r;
-    if (row < tile.row_end) {
 #pragma unroll
-      for (int j = 0; j < kHalf / 8; ++j) {
-        const int at = column + 8 * j + 2 * (thread % 4);
-        if (at < problem.n) {
-          *reinterpret_cast<std::uint32_t*>(c + row * problem.n + at) =
-              PackBf16(d[4 * j + 2 * r], d[4 * j + 2 * r + 1]);
-        }
+    for (int j = 0; j < kHalf / 8; j += 4) {
+      std::uint32_t v[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        v[i] = PackBf16(d[4 * (j + i) + 2 * r], d[4 * (j + i) + 2 * r + 1]);
+      }
+      TransposeQuad(v);
+      const int at = column + 8 * (j + thread % 4);
+      if (row < tile.row_end && at < problem.n) {
+        *reinterpret_cast<uint4*>(c + row * problem.n + at) =
+            uint4{v[0], v[1], v[2], v[3]};
       }
     }
   }
 }
 
+// Each element is added to once, so that the atomics leave nothing to chance:
+// they only save the wait for the old value.
 __device__ void AddHalf(const Problem& problem, const TileOf& tile, int group,
                         int column, const float (&d)[kHalf / 2],
                         float* __restrict__ dw) {
@@ -210,13 +234,12 @@ __device__ void AddHalf(const Problem& problem, const TileOf& tile, int group,
       for (int j = 0; j < kHalf / 8; ++j) {
         const int at = column + 8 * j + 2 * (thread % 4);
         if (at < problem.n) {
-          auto* to = reinterpret_cast<float2*>(
-              dw + (std::int64_t{tile.expert} * problem.m + row) * problem.n +
-              at);
-          float2 sum = *to;
-          sum.x += d[4 * j + 2 * r];
-          sum.y += d[4 * j + 2 * r + 1];
-          *to = sum;
+          atomicAdd(
+              reinterpret_cast<float2*>(
+                  dw +
+                  (std::int64_t{tile.expert} * problem.m + row) * problem.n +
+                  at),
+              float2{d[4 * j + 2 * r], d[4 * j + 2 * r + 1]});
         }
       }
     }

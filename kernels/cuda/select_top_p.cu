@@ -180,6 +180,29 @@ __device__ unsigned Sortable(float x) {
   return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
 }
 
+// Calls fn(b, m and l of block b) for the blocks of this thread; several loads
+// are in flight at once.
+template <typename Fn>
+__device__ void ForEachScore(const Row& row, const float2* score, Fn fn) {
+  constexpr int kAhead = 8;
+  for (std::int64_t first = row.first + threadIdx.x; first <= row.last;
+       first += kAhead * kThreads) {
+    float2 value[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const std::int64_t b = first + i * kThreads;
+      value[i] = b <= row.last ? __ldcg(score + b) : float2{0, 0};
+    }
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const std::int64_t b = first + i * kThreads;
+      if (b <= row.last) {
+        fn(b, value[i]);
+      }
+    }
+  }
+}
+
 struct Tops {
   float order;  // highest order, highest m
   float maximum;
@@ -326,6 +349,7 @@ __device__ void Select(const Args& args, const Row& row) {
   __syncthreads();
   std::int32_t* mask = args.mask_SMB + row.index * args.shape.words;
   const std::int64_t lanes = args.shape.words * kWarpSize;
+#pragma unroll 4
   for (std::int64_t b = threadIdx.x; b < lanes; b += kThreads) {
     bool keep = false;
     if (b >= row.first && b <= row.last) {

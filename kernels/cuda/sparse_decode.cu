@@ -19,8 +19,10 @@
 namespace rtpurbo::kernels::cuda {
 namespace {
 
-constexpr int kOwn = 8;               // columns of a lane
-constexpr std::int64_t kPiece = 512;  // positions
+constexpr int kOwn = 8;                        // columns of a lane
+constexpr std::int64_t kPiece = 512;           // positions
+constexpr std::int64_t kSelectedPiece = 2048;  // where a mask leaves few
+constexpr std::int64_t kMaxHeads = 256;
 constexpr float kNone = -INFINITY;
 
 // A head as the kernel sees it, and where its pieces lie among all pieces.
@@ -29,12 +31,13 @@ struct PlannedHead {
   std::int64_t begin;  // first position of piece 0
   std::int64_t first_piece;
   std::int64_t num_pieces;
+  std::int64_t piece;     // positions
   std::int64_t sink_end;  // sinks before `begin`; piece 0 takes them
 };
 
 struct Args {
   DecodeShape shape;
-  const PlannedHead* heads;
+  PlannedHead heads[kMaxHeads];
   std::int64_t num_pieces;  // of all heads, for one row
   float* partial;           // [T, pieces, 2 + C]
   int* done;                // [T, H]
@@ -254,13 +257,23 @@ __global__ void DecodeKernel(const __grid_constant__ Args args,
                 threadIdx.x % kLanes * kOwn,
             q);
   const std::int64_t place = piece - plan.first_piece;
-  const std::int64_t begin = plan.begin + place * kPiece;
+  const std::int64_t begin = plan.begin + place * plan.piece;
+  const std::int64_t end = min(begin + plan.piece, query.position + 1);
   Running running;
   if (place == 0) {
     Visit<kLanes, T>(args, plan, query, q, 0, plan.sink_end, &running);
   }
-  Visit<kLanes, T>(args, plan, query, q, begin,
-                   min(begin + kPiece, query.position + 1), &running);
+  if (query.mask == nullptr) {
+    Visit<kLanes, T>(args, plan, query, q, begin, end, &running);
+  } else {
+    const std::int64_t block = args.shape.block;
+    for (std::int64_t b = begin / block; b * block < end; ++b) {
+      if ((query.mask[b / 32] >> (b % 32) & 1) != 0) {
+        Visit<kLanes, T>(args, plan, query, q, max(begin, b * block),
+                         min(end, (b + 1) * block), &running);
+      }
+    }
+  }
   MergeTeams<kLanes>(running, args.partial + (t * args.num_pieces + piece) *
                                                  (2 + args.shape.C));
   __threadfence();
@@ -288,15 +301,16 @@ std::vector<PlannedHead> Plan(const DecodeShape& shape,
     const bool selects = head.slot >= 0 && shape.selected_rows > 0;
     const std::int64_t begin =
         selects ? 0 : std::max<std::int64_t>(0, first - head.window);
-    const std::int64_t count = (shape.length - begin + kPiece - 1) / kPiece;
-    plan.push_back({head, begin, pieces, count, std::min(begin, shape.sinks)});
+    const std::int64_t piece = selects ? kSelectedPiece : kPiece;
+    const std::int64_t count = (shape.length - begin + piece - 1) / piece;
+    plan.push_back(
+        {head, begin, pieces, count, piece, std::min(begin, shape.sinks)});
     pieces += count;
   }
   return plan;
 }
 
 struct Sizes {
-  std::int64_t heads;
   std::int64_t done;
   std::int64_t partial;
 };
@@ -307,8 +321,7 @@ Sizes SizesOf(const DecodeShape& shape, const std::vector<PlannedHead>& plan) {
   };
   const std::int64_t pieces =
       plan.empty() ? 0 : plan.back().first_piece + plan.back().num_pieces;
-  return {round_up(shape.H * std::int64_t{sizeof(PlannedHead)}),
-          round_up(shape.T * shape.H * std::int64_t{sizeof(int)}),
+  return {round_up(shape.T * shape.H * std::int64_t{sizeof(int)}),
           shape.T * pieces * (2 + shape.C) * std::int64_t{sizeof(float)}};
 }
 
@@ -317,7 +330,7 @@ Sizes SizesOf(const DecodeShape& shape, const std::vector<PlannedHead>& plan) {
 std::int64_t DecodeWorkspace(const DecodeShape& shape,
                              const DecodeHead* heads_H) {
   const Sizes sizes = SizesOf(shape, Plan(shape, heads_H));
-  return sizes.heads + sizes.done + sizes.partial;
+  return sizes.done + sizes.partial;
 }
 
 template <typename T>
@@ -330,13 +343,14 @@ void SparseDecode(const DecodeShape& shape, const DecodeHead* heads_H,
   const std::vector<PlannedHead> plan = Plan(shape, heads_H);
   const Sizes sizes = SizesOf(shape, plan);
   auto* bytes = static_cast<char*>(workspace);
-  const Args args = {shape, reinterpret_cast<const PlannedHead*>(bytes),
-                     plan.back().first_piece + plan.back().num_pieces,
-                     reinterpret_cast<float*>(bytes + sizes.heads + sizes.done),
-                     reinterpret_cast<int*>(bytes + sizes.heads)};
+  CHECK(shape.H <= kMaxHeads) << shape.H << " query heads";
+  Args args = {};
+  args.shape = shape;
+  std::copy(plan.begin(), plan.end(), args.heads);
+  args.num_pieces = plan.back().first_piece + plan.back().num_pieces;
+  args.partial = reinterpret_cast<float*>(bytes + sizes.done);
+  args.done = reinterpret_cast<int*>(bytes);
   const auto queue = static_cast<cudaStream_t>(stream);
-  CHECK(cudaMemcpyAsync(bytes, plan.data(), plan.size() * sizeof(PlannedHead),
-                        cudaMemcpyHostToDevice, queue) == cudaSuccess);
   CHECK(cudaMemsetAsync(args.done, 0, static_cast<std::size_t>(sizes.done),
                         queue) == cudaSuccess);
   const auto kernel = shape.C == 8     ? DecodeKernel<1, T>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/attention_mass.h"
 #include "kernels/embedding.h"
 #include "kernels/gate_heads.h"
 #include "kernels/head_projection.h"
@@ -127,6 +128,21 @@ TEST_P(OperatorsCudaTest, GateHeads) {
                                Random(ctx, dtype(), shape, 3), &dfull, &dlocal,
                                &dgate);
     return DeviceResults{y, dfull, dlocal, dgate};
+  });
+}
+
+TEST_P(OperatorsCudaTest, AttentionMass) {
+  ExpectTheCpu([&](const ExecContext& ctx) {
+    kernels::AttentionPattern pattern;
+    pattern.scale = 0.2F;
+    pattern.kv_head_H = {1, 0, 1};
+    std::vector<float> lse(3 * 200, 4.0F);
+    Tensor mass = Unwritten(ctx, DType::kF32, {3});
+    kernels::AttentionMass(ctx, pattern, Random(ctx, dtype(), {200, 3, 24}, 1),
+                           Random(ctx, dtype(), {200, 2, 24}, 2),
+                           FromHost(ctx, lse, {3, 200}), {150, 187}, {3, 70},
+                           &mass);
+    return DeviceResults{mass};
   });
 }
 
