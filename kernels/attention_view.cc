@@ -45,18 +45,17 @@ void CheckSelection(const AttentionPattern& pattern, std::int64_t T,
 }  // namespace
 
 AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
-                     const Tensor& k_NGC, std::int64_t query_begin,
+                     std::int64_t N, std::int64_t G, std::int64_t query_begin,
                      bool documents_on_host) {
   AttentionView view{.T = q_THC.dim(0),
-                     .N = k_NGC.dim(0),
+                     .N = N,
                      .H = q_THC.dim(1),
-                     .G = k_NGC.dim(1),
+                     .G = G,
                      .C = q_THC.dim(2),
                      .query_begin = query_begin,
                      .scale = pattern.scale,
                      .window_H = pattern.window_H.data(),
                      .kv_head_H = pattern.kv_head_H.data()};
-  CHECK_EQ(k_NGC.dim(2), view.C) << "q and k differ in width";
   CHECK_LE(0, query_begin);
   CHECK_LE(query_begin + view.T, view.N) << "query rows after the last key";
   CheckHeads(pattern, view.H, view.G);
@@ -79,6 +78,14 @@ AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
     view.block = pattern.block;
   }
   return view;
+}
+
+AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
+                     const Tensor& k_NGC, std::int64_t query_begin,
+                     bool documents_on_host) {
+  CHECK_EQ(k_NGC.dim(2), q_THC.dim(2)) << "q and k differ in width";
+  return ViewOf(pattern, q_THC, k_NGC.dim(0), k_NGC.dim(1), query_begin,
+                documents_on_host);
 }
 
 }  // namespace rtpurbo::kernels

@@ -85,12 +85,16 @@ struct AttentionView {
 
 // Checks the pattern against the sizes and returns a view that lives as long
 // as the pattern does.
-//   q: [T, H, C], k: [N, G, C].
+//   q: [T, H, C]; keys: G heads of N rows.
 //   documents_on_host: false on CUDA, where the entries of document_N cannot be
 //     looked at.
 // REQUIRES: one entry per head in window_H, kv_head_H and slot_H
 // (or none in the last), each in range; 0 <= document_N[i] <= i; as many mask
 // words as MaskWords() says; N >= query_begin + T.
+AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
+                     std::int64_t N, std::int64_t G, std::int64_t query_begin,
+                     bool documents_on_host = true);
+// The same for keys k: [N, G, C].
 AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
                      const Tensor& k_NGC, std::int64_t query_begin,
                      bool documents_on_host = true);

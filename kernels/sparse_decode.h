@@ -35,11 +35,13 @@ constexpr std::int64_t RingSlot(std::int64_t position, std::int64_t sinks,
 }
 
 //   q_THC: [T, H, C], new rows at the last T positions of the cache.
-//   pattern: as in range_attention, one document; its mask covers the T rows.
-//   o_THC: [T, H, C].  lse_HT: [H, T] f32.  Both overwritten.
+//   pattern: as in range_attention, one document; its mask is of the last of
+//     the T rows, its words are those of cache.length.
+//   o_THC: as q.  lse_HT: [H, T] f32.  Both overwritten.
 // Equal to RangeAttentionForward over the whole sequence, up to the order of
 // sums.
-// REQUIRES: what a row of a ring head sees is still in the ring.
+// REQUIRES: what a row of a ring head sees is still in the ring: it is if
+// slots >= cache.sinks + window + T, or if slots >= cache.length.
 void SparseDecode(const ExecContext& ctx, const AttentionPattern& pattern,
                   const Tensor& q_THC, const CacheView& cache, Tensor* o_THC,
                   Tensor* lse_HT);
