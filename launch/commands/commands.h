@@ -1,0 +1,17 @@
+// The commands that exist. To add one: a file in this folder, a line here, and
+// a line in the table of main.cc.
+
+#ifndef RTPURBO_LAUNCH_COMMANDS_COMMANDS_H_
+#define RTPURBO_LAUNCH_COMMANDS_COMMANDS_H_
+
+#include <memory>
+
+#include "launch/command.h"
+
+namespace rtpurbo {
+
+std::unique_ptr<Command> NewInspectCommand();
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_LAUNCH_COMMANDS_COMMANDS_H_

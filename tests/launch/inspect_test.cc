@@ -1,0 +1,92 @@
+#include <fstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/launch/run_binary.h"
+#include "tests/temporary_directory.h"
+
+namespace rtpurbo {
+namespace {
+
+using ::rtpurbo::testing::Finished;
+using ::rtpurbo::testing::RunBinary;
+using ::rtpurbo::testing::TemporaryDirectory;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+constexpr char kTiny[] = "configs/recipes/tiny.textproto";
+
+TEST(InspectTest, PrintsAConfigurationWithItsDefaults) {
+  const Finished finished =
+      RunBinary({"inspect", kTiny, "--set", "align.steps=50"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.out,
+              AllOf(HasSubstr("window: 256"), HasSubstr("granularity: BLOCK"),
+                    HasSubstr("steps: 50\n")));
+}
+
+TEST(InspectTest, WhatItPrintsIsAConfiguration) {
+  const TemporaryDirectory folder;
+  const Finished first = RunBinary({"inspect", kTiny});
+  std::ofstream(folder / "run.textproto") << first.out;
+  const Finished second = RunBinary({"inspect", folder.path()});
+  EXPECT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(second.out, first.out);
+}
+
+TEST(InspectTest, SaysAllThatIsWrongWithAConfiguration) {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "bad.textproto";
+  std::ofstream(path) << "model { path: \"x\" }\nalign { steps: 0 }\n";
+  const Finished finished =
+      RunBinary({"inspect", path, "--set=attention.top_p=2"});
+  EXPECT_EQ(finished.exit_code, 2);
+  EXPECT_THAT(finished.out, IsEmpty());
+  EXPECT_THAT(finished.err,
+              AllOf(HasSubstr(path + ":2: align.steps is 0"),
+                    HasSubstr("--set attention.top_p=2: attention.top_p is 2"),
+                    HasSubstr("data.paths is missing")));
+}
+
+TEST(InspectTest, ShowsTheSizesOfAModel) {
+  for (const char* path : {"tests/data/tiny", "tests/data/tiny/config.json"}) {
+    const Finished finished = RunBinary({"inspect", path});
+    EXPECT_EQ(finished.exit_code, 0) << finished.err;
+    EXPECT_THAT(finished.out,
+                AllOf(StartsWith("model: qwen3_moe, bfloat16\n"),
+                      HasSubstr("heads: 8 query, 2 key/value, width 32\n"),
+                      HasSubstr("experts: 8, 2 a token, width 96, in 4 "
+                                "layers\n")));
+  }
+}
+
+TEST(InspectTest, RefusesAModelThatIsNotSupportedByName) {
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "config.json") << "{\"model_type\": \"mamba\"}";
+  const Finished finished = RunBinary({"inspect", folder.path()});
+  EXPECT_EQ(finished.exit_code, 3);
+  EXPECT_THAT(finished.err, HasSubstr("mamba"));
+}
+
+TEST(InspectTest, EditsAreForConfigurations) {
+  const Finished finished =
+      RunBinary({"inspect", "tests/data/tiny", "--set=align.steps=1"});
+  EXPECT_EQ(finished.exit_code, 2);
+  EXPECT_THAT(finished.err, HasSubstr("--set is for a run's configuration"));
+}
+
+TEST(InspectTest, AMissingOrUnknownPathIsAnInputError) {
+  const TemporaryDirectory folder;
+  const Finished missing = RunBinary({"inspect", folder / "nothing"});
+  EXPECT_EQ(missing.exit_code, 3);
+  EXPECT_THAT(missing.err, HasSubstr("nothing"));
+  const Finished unknown = RunBinary({"inspect", folder.path()});
+  EXPECT_EQ(unknown.exit_code, 3);
+  EXPECT_THAT(unknown.err, HasSubstr("has neither config.json"));
+}
+
+}  // namespace
+}  // namespace rtpurbo

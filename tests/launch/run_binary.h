@@ -1,0 +1,24 @@
+// Runs the program as a shell would.
+
+#ifndef RTPURBO_TESTS_LAUNCH_RUN_BINARY_H_
+#define RTPURBO_TESTS_LAUNCH_RUN_BINARY_H_
+
+#include <string>
+#include <vector>
+
+namespace rtpurbo::testing {
+
+struct Finished {
+  int exit_code = -1;  // 128 + the signal's number, if one killed it
+  std::string out;
+  std::string err;
+};
+
+// Starts the program with `arguments` and waits for its end. Its working
+// directory is the project's; `environment` ("NAME=value") is added to ours.
+Finished RunBinary(const std::vector<std::string>& arguments,
+                   const std::vector<std::string>& environment = {});
+
+}  // namespace rtpurbo::testing
+
+#endif  // RTPURBO_TESTS_LAUNCH_RUN_BINARY_H_
