@@ -118,8 +118,9 @@ class Handler : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
                    const nlohmann::detail::exception& error) override {
-    return Fail(
+    status_ = absl::DataLossError(
         absl::StrCat("it is not JSON, or not all of it: ", error.what()));
+    return false;
   }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/alignment_kl.h"
 #include "kernels/cuda/range_tiles.cuh"
+#include "kernels/cuda/range_visible.cuh"
 
 namespace rtpurbo::kernels::cuda {
 namespace {

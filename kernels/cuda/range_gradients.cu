@@ -1,6 +1,7 @@
 // Range attention backward on any card; range_tiles.cuh says how.
 
 #include "kernels/cuda/range_tiles.cuh"
+#include "kernels/cuda/range_visible.cuh"
 
 namespace rtpurbo::kernels::cuda {
 namespace {

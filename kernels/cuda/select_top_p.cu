@@ -11,197 +11,11 @@
 
 #include "kernels/core/check.h"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/select_scores.cuh"
 #include "kernels/cuda/select_top_p.h"
 
 namespace rtpurbo::kernels::cuda {
-namespace {
-
-constexpr std::int64_t kPieceKeys = 4096;
-constexpr int kTileKeys = 64;  // scored at once by a warp
-constexpr int kBins = 256;
-constexpr float kBinsPerNat = kBins / 20.0F;
-constexpr float kFixedPoint = 0x1p40F;
-constexpr float kNone = -INFINITY;
-using Weight = unsigned long long;
-
-struct Args {
-  SelectShape shape;
-  const float* x_MSR;
-  const float* y_NSR;
-  const std::int32_t* document_N;
-  std::int32_t* mask_SMB;
-  std::int32_t* kept_SM2;
-  float2* score;  // [S, M, blocks]: m and l
-  int* done;      // [S, M]
-  std::int64_t num_blocks;
-  std::int64_t piece_blocks;
-};
-
-// One row and the blocks [first, last] that it sees.
-struct Row {
-  std::int64_t index;  // s M + m
-  std::int64_t s;
-  std::int64_t position;
-  std::int64_t document;
-  std::int64_t first;
-  std::int64_t last;
-  std::int64_t block;
-  __device__ Row(const Args& args, std::int64_t row)
-      : index(row), s(row / args.shape.M), block(args.shape.block) {
-    position = args.shape.query_begin + row % args.shape.M;
-    document = args.document_N == nullptr ? 0 : args.document_N[position];
-    first = document / block;
-    last = position / block;
-  }
-  __device__ std::int64_t KeyEnd(std::int64_t b) const {
-    return min((b + 1) * block, position + 1);
-  }
-  __device__ int Keys(std::int64_t b) const {
-    return static_cast<int>(KeyEnd(b) - max(b * block, document));
-  }
-  __device__ bool Forced(const SelectShape& shape, std::int64_t b) const {
-    return b * block < document + shape.sinks ||
-           position - (KeyEnd(b) - 1) <= shape.recent;
-  }
-};
-
-__device__ float WarpMax(float value) {
-  for (int step = kWarpSize / 2; step > 0; step /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(~0U, value, step));
-  }
-  return value;
-}
-
-// Scores of the keys begin + lane / kQuads + n 32 / kQuads, 4 kQuads = R: each
-// of kQuads neighbouring lanes multiplies 4 columns.
-template <int kQuads>
-__device__ void ScoreTile(const Args& args, const Row& row, const float4& x,
-                          std::int64_t begin, std::int64_t end,
-                          float (&score)[kTileKeys / kWarpSize * kQuads]) {
-  constexpr int kKeys = kWarpSize / kQuads;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const std::int64_t stride = args.shape.S * args.shape.R;
-  const float* y = args.y_NSR + row.s * args.shape.R + lane % kQuads * 4;
-#pragma unroll
-  for (int n = 0; n < kTileKeys / kKeys; ++n) {
-    const std::int64_t key = begin + n * kKeys + lane / kQuads;
-    const bool visible = key >= row.document && key < end;
-    const float4 k = visible
-                         ? *reinterpret_cast<const float4*>(y + key * stride)
-                         : float4{0, 0, 0, 0};
-    score[n] = k.x * x.x + k.y * x.y + k.z * x.z + k.w * x.w;
-  }
-#pragma unroll
-  for (int n = 0; n < kTileKeys / kKeys; ++n) {
-#pragma unroll
-    for (int step = kQuads / 2; step > 0; step /= 2) {
-      score[n] += __shfl_xor_sync(~0U, score[n], step);
-    }
-    const std::int64_t key = begin + n * kKeys + lane / kQuads;
-    const bool visible = key >= row.document && key < end;
-    score[n] = visible ? score[n] * args.shape.scale : kNone;
-  }
-}
-
-// Any R: a lane a key.
-template <>
-__device__ void ScoreTile<1>(const Args& args, const Row& row,
-                             const float4& /*x*/, std::int64_t begin,
-                             std::int64_t end,
-                             float (&score)[kTileKeys / kWarpSize]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const std::int64_t m = row.index % args.shape.M;
-  const float* x = args.x_MSR + (m * args.shape.S + row.s) * args.shape.R;
-#pragma unroll
-  for (int n = 0; n < kTileKeys / kWarpSize; ++n) {
-    const std::int64_t key = begin + n * kWarpSize + lane;
-    float sum = kNone;
-    if (key >= row.document && key < end) {
-      const float* y = args.y_NSR + (key * args.shape.S + row.s) * args.shape.R;
-      sum = 0;
-      for (std::int64_t r = 0; r < args.shape.R; ++r) {
-        sum += x[r] * y[r];
-      }
-      sum *= args.shape.scale;
-    }
-    score[n] = sum;
-  }
-}
-
-// m and l of block b, by one warp.
-template <int kQuads>
-__device__ float2 ScoreBlock(const Args& args, const Row& row, const float4& x,
-                             std::int64_t b) {
-  constexpr int kScores = kTileKeys / kWarpSize * kQuads;
-  const bool owner = threadIdx.x % kQuads == 0;  // of the copies of a score
-  const std::int64_t end = row.KeyEnd(b);
-  float top = kNone;
-  float sum = 0;
-  for (std::int64_t begin = b * row.block; begin < end; begin += kTileKeys) {
-    float score[kScores];
-    ScoreTile<kQuads>(args, row, x, begin, end, score);
-    float high = kNone;
-#pragma unroll
-    for (const float value : score) {
-      high = fmaxf(high, value);
-    }
-    high = fmaxf(top, WarpMax(high));
-    float added = 0;
-#pragma unroll
-    for (const float value : score) {
-      added += owner && value != kNone ? expf(value - high) : 0.0F;
-    }
-    sum = (top == kNone ? 0.0F : sum * expf(top - high)) + WarpSum(added);
-    top = high;
-  }
-  return {top, sum};
-}
-
-__device__ float OrderOf(const Args& args, float2 score) {
-  const float order = args.shape.by_mass ? score.x + logf(score.y) : score.x;
-  return order != order ? kNone : order;  // NaN comes last
-}
-
-// What is not a number weighs nothing.
-__device__ Weight WeightOf(float2 score, float top) {
-  const float weight = expf(score.x - top) * score.y * kFixedPoint;
-  return weight > 0 ? static_cast<Weight>(weight) : 0;
-}
-
-__device__ int BinOf(float order, float top) {
-  const float bin = (top - order) * kBinsPerNat;
-  return bin < kBins - 1 ? static_cast<int>(bin) : kBins - 1;
-}
-
-// An integer that grows with x.
-__device__ unsigned Sortable(float x) {
-  const unsigned bits = __float_as_uint(x);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
-
-// Calls fn(b, m and l of block b) for the blocks of this thread; several loads
-// are in flight at once.
-template <typename Fn>
-__device__ void ForEachScore(const Row& row, const float2* score, Fn fn) {
-  constexpr int kAhead = 8;
-  for (std::int64_t first = row.first + threadIdx.x; first <= row.last;
-       first += kAhead * kThreads) {
-    float2 value[kAhead];
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const std::int64_t b = first + i * kThreads;
-      value[i] = b <= row.last ? __ldcg(score + b) : float2{0, 0};
-    }
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const std::int64_t b = first + i * kThreads;
-      if (b <= row.last) {
-        fn(b, value[i]);
-      }
-    }
-  }
-}
+namespace select {
 
 struct Tops {
   float order;  // highest order, highest m
@@ -416,6 +230,10 @@ std::int64_t NumBlocks(const SelectShape& shape) {
   return (shape.query_begin + shape.M - 1) / shape.block + 1;
 }
 
+}  // namespace select
+
+namespace {
+
 bool IsAligned(const void* p) {
   return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
 }
@@ -424,7 +242,7 @@ bool IsAligned(const void* p) {
 
 std::int64_t SelectWorkspace(const SelectShape& shape) {
   const std::int64_t rows = shape.S * shape.M;
-  return rows * (NumBlocks(shape) * std::int64_t{sizeof(float2)} +
+  return rows * (select::NumBlocks(shape) * std::int64_t{sizeof(float2)} +
                  std::int64_t{sizeof(int)});
 }
 
@@ -437,23 +255,26 @@ void SelectTopP(const SelectShape& shape, const float* x_MSR,
     return;
   }
   auto* score = static_cast<float2*>(workspace);
-  auto* done = reinterpret_cast<int*>(score + rows * NumBlocks(shape));
+  auto* done = reinterpret_cast<int*>(score + rows * select::NumBlocks(shape));
   const std::int64_t piece =
-      std::max<std::int64_t>(1, kPieceKeys / shape.block);
-  const Args args = {shape,    x_MSR, y_NSR, document_N,       mask_SMB,
-                     kept_SM2, score, done,  NumBlocks(shape), piece};
+      std::max<std::int64_t>(1, select::kPieceKeys / shape.block);
+  const select::Args args = {shape,      x_MSR,    y_NSR,
+                             document_N, mask_SMB, kept_SM2,
+                             score,      done,     select::NumBlocks(shape),
+                             piece};
   const auto queue = static_cast<cudaStream_t>(stream);
   CHECK(cudaMemsetAsync(done, 0, static_cast<std::size_t>(rows) * sizeof(int),
                         queue) == cudaSuccess);
   constexpr std::int64_t kMaxY = 32768;
-  const dim3 grid(static_cast<unsigned>((NumBlocks(shape) + piece - 1) / piece),
-                  static_cast<unsigned>(std::min(rows, kMaxY)),
-                  static_cast<unsigned>((rows + kMaxY - 1) / kMaxY));
+  const dim3 grid(
+      static_cast<unsigned>((select::NumBlocks(shape) + piece - 1) / piece),
+      static_cast<unsigned>(std::min(rows, kMaxY)),
+      static_cast<unsigned>((rows + kMaxY - 1) / kMaxY));
   const bool quads = IsAligned(x_MSR) && IsAligned(y_NSR);
-  const auto kernel = quads && shape.R == 8    ? SelectKernel<2>
-                      : quads && shape.R == 16 ? SelectKernel<4>
-                      : quads && shape.R == 32 ? SelectKernel<8>
-                                               : SelectKernel<1>;
+  const auto kernel = quads && shape.R == 8    ? select::SelectKernel<2>
+                      : quads && shape.R == 16 ? select::SelectKernel<4>
+                      : quads && shape.R == 32 ? select::SelectKernel<8>
+                                               : select::SelectKernel<1>;
   kernel<<<grid, kThreads, 0, queue>>>(args);
   CheckLaunch();
 }

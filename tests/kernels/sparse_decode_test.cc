@@ -1,5 +1,4 @@
-// Decoding over a cache against attention over the whole sequence. Slots that
-// no row may see, dropped ones among them, hold NaN.
+// Decoding against attention over the sequence; slots nobody sees hold NaN.
 
 #include "kernels/sparse_decode.h"
 
@@ -20,8 +19,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 struct DecodeCase {
   AttentionCase attention;
-  // Of each key/value head; 0 = whole.
-  std::vector<std::int64_t> ring_slots_G = {};
+  std::vector<std::int64_t> ring_slots_G = {};  // 0 = whole
   std::int64_t ring_sinks = 0;
 
   bool ring(std::int64_t g) const { return ring_slots(g) > 0; }
