@@ -40,6 +40,15 @@ struct Strip {
   }
 };
 
+// The keys that some row sees.
+std::uint64_t AnyOf(const TileSeen& seen) {
+  std::uint64_t any = 0;
+  for (const std::uint64_t row : seen.row) {
+    any |= row;
+  }
+  return any;
+}
+
 // Calls fn(begin, end) for each run of set bits.
 template <typename Fn>
 RTPURBO_INLINE inline void ForEachRun(std::uint64_t bits, Fn fn) {
@@ -226,7 +235,10 @@ RTPURBO_INLINE inline void ForwardTileFor(const ForwardTileArgs& args) {
       Weights<kBytes>(strip, m[r], alpha[r], z + r * kTileKeys,
                       args.l_PL + (first + r) * kMaxLanes);
     }
-    Weigh<kBytes>(strip, z, args.v_NC, width, alpha, args.o_PC + first * width);
+    if (args.o_PC != nullptr) {
+      Weigh<kBytes>(strip, z, args.v_NC, width, alpha,
+                    args.o_PC + first * width);
+    }
   }
 }
 
@@ -261,10 +273,7 @@ RTPURBO_INLINE inline void BackwardTileFor(const BackwardTileArgs& args) {
   const std::int64_t width = PadTo(Simd<kBytes>::kWidth, args.C);
   alignas(64) float w[kPanelRows * kTileKeys];
   alignas(64) float ds[kPanelRows * kTileKeys];
-  std::uint64_t any = 0;
-  for (const std::uint64_t row : args.seen.row) {
-    any |= row;
-  }
+  const std::uint64_t any = AnyOf(args.seen);
   for (int s = 0; s < args.num_strips; ++s) {
     const Strip<kBytes> strip(args.seen, s);
     const std::int64_t first = s * kStripRows;
@@ -297,9 +306,96 @@ RTPURBO_INLINE inline void BackwardTileFor(const BackwardTileArgs& args) {
   }
 }
 
+// z becomes 2^(z - lse_full), p the gradient of the KL with respect to p; both
+// zero where a row does not see a key. The KL is added to kl.
+template <int kBytes>
+RTPURBO_INLINE inline void AlignmentRow(const Strip<kBytes>& strip, int r,
+                                        float lse_full, float lse_proj,
+                                        const float* z, float* p, float* kl_L) {
+  using F = typename Simd<kBytes>::F;
+  F kl;
+  Load(kl_L, &kl);
+  for (std::int64_t n = strip.begin; n < strip.end; n += Simd<kBytes>::kWidth) {
+    F full;
+    F proj;
+    Load(z + n, &full);
+    Load(p + n, &proj);
+    full -= lse_full;
+    proj -= lse_proj;
+    F kl_n = full - proj;
+    Exp2<kBytes>(&full);
+    Exp2<kBytes>(&proj);
+    kl_n *= full;
+    F dp = proj - full;
+    if (!strip.full) {
+      typename Simd<kBytes>::I lanes;
+      Lanes<kBytes>(strip.row[r], n, &lanes);
+      kl_n = lanes ? kl_n : F{};
+      dp = lanes ? dp : F{};
+    }
+    kl += kl_n;
+    Store(dp, p + n);
+  }
+  Store(kl, kl_L);
+}
+
+template <int kBytes>
+RTPURBO_INLINE inline void AlignmentTileFor(const AlignmentTileArgs& args) {
+  const std::int64_t width_C = PadTo(Simd<kBytes>::kWidth, args.C);
+  const std::int64_t width_R = PadTo(Simd<kBytes>::kWidth, args.R);
+  alignas(64) float z[kStripRows * kTileKeys];
+  alignas(64) float dp[kPanelRows * kTileKeys];
+  const std::uint64_t any = AnyOf(args.seen);
+  for (int s = 0; s < args.num_strips; ++s) {
+    const Strip<kBytes> strip(args.seen, s);
+    const std::int64_t first = s * kStripRows;
+    float* dp_PN = dp + first * kTileKeys;
+    if (strip.any != any) {
+      std::fill(dp_PN, dp_PN + kStripRows * kTileKeys, 0.0F);
+    }
+    Scores<kBytes>(strip, args.q_PC + first * width_C, args.k_CN, args.C,
+                   width_C, z);
+    Scores<kBytes>(strip, args.x_PR + first * width_R, args.y_RN, args.R,
+                   width_R, dp_PN);
+    for (int r = 0; r < kStripRows; ++r) {
+      AlignmentRow<kBytes>(strip, r, args.lse_full_P[first + r],
+                           args.lse_proj_P[first + r], z + r * kTileKeys,
+                           dp_PN + r * kTileKeys,
+                           args.kl_PL + (first + r) * kMaxLanes);
+    }
+    if (args.dx_PR != nullptr) {
+      Weigh<kBytes>(strip, dp_PN, args.y_NR, width_R, nullptr,
+                    args.dx_PR + first * width_R);
+    }
+  }
+  if (args.dy_NR != nullptr) {
+    Scatter<kBytes>(any, dp, args.x_PR, args.num_strips * kStripRows, width_R,
+                    args.dy_NR);
+  }
+}
+
+template <int kBytes>
+RTPURBO_INLINE inline void MassTileFor(const MassTileArgs& args) {
+  const std::int64_t width = PadTo(Simd<kBytes>::kWidth, args.C);
+  alignas(64) float z[kStripRows * kTileKeys];
+  for (int s = 0; s < args.num_strips; ++s) {
+    const Strip<kBytes> strip(args.seen, s);
+    const std::int64_t first = s * kStripRows;
+    Scores<kBytes>(strip, args.q_PC + first * width, args.k_CN, args.C, width,
+                   z);
+    Hide<kBytes>(strip, -kInfinity, z);
+    for (int r = 0; r < kStripRows; ++r) {
+      Weights<kBytes>(strip, args.lse_P[first + r], 1, z + r * kTileKeys,
+                      args.mass_PL + (first + r) * kMaxLanes);
+    }
+  }
+}
+
 }  // namespace
 
 RTPURBO_TILE_VERSIONS(ForwardTile, ForwardTileArgs)
 RTPURBO_TILE_VERSIONS(BackwardTile, BackwardTileArgs)
+RTPURBO_TILE_VERSIONS(AlignmentTile, AlignmentTileArgs)
+RTPURBO_TILE_VERSIONS(MassTile, MassTileArgs)
 
 }  // namespace rtpurbo::kernels::cpu

@@ -41,10 +41,7 @@ void PackRows(const AttentionView& view, const Panel& panel, const T* x_THC,
 template <typename T>
 void FinishRow(const float* o_C, const float* l_L, float m, std::int64_t C,
                T* to_C, float* lse) {
-  float l = 0;
-  for (int i = 0; i < kMaxLanes; ++i) {
-    l += l_L[i];
-  }
+  const float l = SumLanes(l_L);
   const float factor = l == 0 ? 0 : 1 / l;
   for (std::int64_t c = 0; c < C; ++c) {
     to_C[c] = static_cast<T>(o_C[c] * factor);

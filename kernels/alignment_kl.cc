@@ -1,0 +1,84 @@
+#include "kernels/alignment_kl.h"
+
+#include "kernels/attention_view.h"
+#include "kernels/core/check.h"
+#include "kernels/cpu/alignment_kl_fast.h"
+
+namespace rtpurbo::kernels {
+namespace {
+
+// What alignment reads of a pattern; every head sees its whole document.
+AttentionPattern DensePattern(const AttentionPattern& pattern,
+                              std::int64_t num_heads) {
+  AttentionPattern dense;
+  dense.scale = pattern.scale;
+  dense.kv_head_H = pattern.kv_head_H;
+  dense.document_N = pattern.document_N;
+  dense.window_H.assign(static_cast<std::size_t>(num_heads),
+                        AttentionPattern::kDense);
+  return dense;
+}
+
+void CheckInputs(const AlignmentInputs& in) {
+  const std::int64_t T_ = in.q_THC.dim(0);
+  const std::int64_t H = in.q_THC.dim(1);
+  const std::int64_t M = in.x_MSR.dim(0);
+  const std::int64_t R = in.x_MSR.dim(2);
+  const auto S = static_cast<std::int64_t>(in.head_S.size());
+  CHECK_EQ(in.k_TGC.dim(0), T_);
+  CHECK(in.q_THC.dtype() == in.k_TGC.dtype())
+      << "q is " << Name(in.q_THC.dtype()) << ", k " << Name(in.k_TGC.dtype());
+  CHECK_EQ(in.lse_HT.shape(), (Shape{H, T_}));
+  CHECK_EQ(in.x_MSR.shape(), (Shape{M, S, R}));
+  CHECK_EQ(in.y_TSR.shape(), (Shape{T_, S, R}));
+  CHECK_EQ(in.row_M.shape(), Shape{M});
+  for (const std::int32_t h : in.head_S) {
+    CHECK(0 <= h && h < H) << "retrieval head " << h << " of " << H;
+  }
+  const auto* row_M = in.row_M.data<std::int32_t>();
+  for (std::int64_t m = 0; m < M; ++m) {
+    CHECK((m == 0 ? 0 : row_M[m - 1]) <= row_M[m] && row_M[m] < T_)
+        << "row " << m << " at position " << row_M[m]
+        << "; positions ascend and are below " << T_;
+  }
+}
+
+float* DataOrNull(const Tensor& gradient, const Tensor& of) {
+  if (!gradient.defined()) {
+    return nullptr;
+  }
+  CHECK_EQ(gradient.shape(), of.shape());
+  return gradient.data<float>();
+}
+
+}  // namespace
+
+void AlignmentKl(const ExecContext& ctx, const AttentionPattern& pattern,
+                 const AlignmentInputs& in, float grad_scale, Tensor* kl_SM,
+                 Tensor* dx_MSR, Tensor* dy_TSR) {
+  CheckHasKernel(ctx, "AlignmentKl");
+  CheckInputs(in);
+  const std::int64_t M = in.x_MSR.dim(0);
+  const auto S = static_cast<std::int64_t>(in.head_S.size());
+  CHECK_EQ(kl_SM->shape(), (Shape{S, M}));
+  const AttentionPattern dense = DensePattern(pattern, in.q_THC.dim(1));
+  const AttentionView view = ViewOf(dense, in.q_THC, in.k_TGC, 0);
+  DispatchFloat(in.q_THC.dtype(), [&]<typename T>() {
+    const cpu::AlignmentArgs<T> args = {.view = view,
+                                        .q_THC = in.q_THC.data<T>(),
+                                        .k_TGC = in.k_TGC.data<T>(),
+                                        .lse_HT = in.lse_HT.data<float>(),
+                                        .x_MSR = in.x_MSR.data<float>(),
+                                        .y_TSR = in.y_TSR.data<float>(),
+                                        .row_M = in.row_M.data<std::int32_t>(),
+                                        .head_S = in.head_S.data(),
+                                        .M = M,
+                                        .S = S,
+                                        .R = in.x_MSR.dim(2)};
+    cpu::AlignmentKlFast<T>(ctx, args, grad_scale, kl_SM->data<float>(),
+                            DataOrNull(*dx_MSR, in.x_MSR),
+                            DataOrNull(*dy_TSR, in.y_TSR));
+  });
+}
+
+}  // namespace rtpurbo::kernels
