@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "data/strict_json.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -63,16 +64,16 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLines::Next() {
       break;
     }
   }
-  try {
-    nlohmann::json object = nlohmann::json::parse(text);
-    if (!object.is_object()) {
-      return Error(absl::StrCat("is a JSON ", object.type_name(),
-                                ", but every line must be an object {...}"));
-    }
-    return std::optional<nlohmann::json>(std::move(object));
-  } catch (const nlohmann::json::exception& error) {
-    return Error(absl::StrCat("is not JSON: ", error.what()));
+  absl::StatusOr<nlohmann::json> object =
+      ParseStrictJson(text, absl::StrCat(path_, ":", line_));
+  if (!object.ok()) {
+    return absl::FailedPreconditionError(object.status().message());
   }
+  if (!object->is_object()) {
+    return Error(absl::StrCat("is a JSON ", object->type_name(),
+                              ", but every line must be an object {...}"));
+  }
+  return std::optional<nlohmann::json>(*std::move(object));
 }
 
 absl::StatusOr<std::string> JsonLines::NonEmptyString(

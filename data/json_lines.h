@@ -29,7 +29,8 @@ class JsonLines {
       FileSystem& file_system, const std::string& path);
 
   // The object of the next line; nothing at the end.
-  // Returns FailedPrecondition if a line is not UTF-8, not JSON or no object.
+  // Returns FailedPrecondition if a line is not UTF-8, not JSON (a name that
+  // comes twice included) or no object.
   absl::StatusOr<std::optional<nlohmann::json>> Next();
 
   // Of the object that Next() returned last.

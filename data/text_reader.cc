@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "data/byte_source.h"
+#include "data/text/utf8.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -32,38 +33,19 @@ bool IsContinuation(char c) {
   return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U;
 }
 
-// Bytes of a character by its first byte; 0 if no character begins so.
-std::size_t BytesAfterLead(unsigned lead) {
-  if (lead < 0x80) {
-    return 1;
+// The first byte that is not part of valid UTF-8; the size if all is valid.
+std::size_t FirstInvalidByte(absl::string_view text) {
+  if (IsUtf8(text)) {
+    return text.size();
   }
-  if (lead < 0xc2 || lead > 0xf4) {
-    return 0;
-  }
-  return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
-// Bytes of the character that begins `text`; 0 if it is not valid.
-std::size_t CharacterBytes(absl::string_view text) {
-  const unsigned lead = static_cast<unsigned char>(text[0]);
-  const std::size_t size = BytesAfterLead(lead);
-  if (size > text.size()) {
-    return 0;
-  }
-  for (std::size_t i = 1; i < size; ++i) {
-    if (!IsContinuation(text[i])) {
-      return 0;
+  std::size_t i = 0;
+  for (;;) {
+    const Utf8Character character = ReadUtf8(text.substr(i));
+    if (character.kind != Utf8Character::Kind::kValid) {
+      return i;
     }
+    i += character.size;
   }
-  if (size < 3) {
-    return size;
-  }
-  const unsigned second = static_cast<unsigned char>(text[1]);
-  const bool overlong =
-      (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
-  const bool surrogate = lead == 0xed && second >= 0xa0;
-  const bool beyond = lead == 0xf4 && second >= 0x90;
-  return overlong || surrogate || beyond ? 0 : size;
 }
 
 // Turns characters into bytes, going forward only.
@@ -185,18 +167,6 @@ absl::StatusOr<TextDocument> ParseLine(const JsonLines& lines,
 
 }  // namespace
 
-std::int64_t FirstInvalidUtf8(absl::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const std::size_t size = CharacterBytes(text.substr(i));
-    if (size == 0) {
-      break;
-    }
-    i += size;
-  }
-  return static_cast<std::int64_t>(i);
-}
-
 absl::StatusOr<std::unique_ptr<TextReader>> TextReader::Create(
     FileSystem& file_system, const std::vector<std::string>& inputs) {
   if (inputs.empty()) {
@@ -296,8 +266,8 @@ absl::StatusOr<TextDocument> TextReader::ReadWhole(const File& file) {
   TextDocument document;
   document.name = file.name;
   ASSIGN_OR_RETURN(document.text, ReadAll(*source));
-  const std::int64_t bad = FirstInvalidUtf8(document.text);
-  if (bad != static_cast<std::int64_t>(document.text.size())) {
+  const std::size_t bad = FirstInvalidByte(document.text);
+  if (bad != document.text.size()) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot read the text ", file.path, ": byte ", bad,
                      " is not UTF-8; convert the file, or leave it out"));

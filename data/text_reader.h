@@ -32,7 +32,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "data/file_system.h"
 #include "data/interval.h"
 #include "data/json_lines.h"
@@ -86,10 +85,6 @@ class TextReader {
   std::int64_t next_file_ = 0;
   std::unique_ptr<JsonLines> lines_;  // of the JSONL file being read
 };
-
-// The first byte of `text` that is not part of valid UTF-8; text.size() if all
-// is valid. Surrogates, overlong forms and code points above 10FFFF are not.
-std::int64_t FirstInvalidUtf8(absl::string_view text);
 
 }  // namespace rtpurbo
 
