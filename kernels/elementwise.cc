@@ -1,10 +1,16 @@
 #include "kernels/elementwise.h"
 
 #include "kernels/core/config.h"
+#include "kernels/core/parallel.h"
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cuda/elementwise.h"
 
 namespace rtpurbo::kernels {
+namespace {
+
+constexpr std::int64_t kElements = 1 << 15;  // a piece
+
+}  // namespace
 
 void Fill(const ExecContext& ctx, float value, Tensor* dst) {
   DispatchFloat(dst->dtype(), [&]<typename T>() {
@@ -13,7 +19,10 @@ void Fill(const ExecContext& ctx, float value, Tensor* dst) {
         return cuda::Fill(value, dst->size(), dst->data<T>(), ctx.stream);
       }
     }
-    cpu::Fill(value, dst->size(), dst->data<T>());
+    T* to = dst->data<T>();
+    ParallelFor(dst->size(), kElements, [=](std::int64_t begin, auto end) {
+      cpu::Fill(value, end - begin, to + begin);
+    });
   });
 }
 
@@ -26,7 +35,10 @@ void Cast(const ExecContext& ctx, const Tensor& src, Tensor* dst) {
         return cuda::Cast(from, src.size(), dst->data<D>(), ctx.stream);
       }
     }
-    cpu::Cast(from, src.size(), dst->data<D>());
+    D* to = dst->data<D>();
+    ParallelFor(src.size(), kElements, [=](std::int64_t begin, auto end) {
+      cpu::Cast(from + begin, end - begin, to + begin);
+    });
   });
 }
 
@@ -39,7 +51,10 @@ void AddInto(const ExecContext& ctx, const Tensor& src, Tensor* dst) {
         return cuda::AddInto(from, src.size(), dst->data<D>(), ctx.stream);
       }
     }
-    cpu::AddInto(from, src.size(), dst->data<D>());
+    D* to = dst->data<D>();
+    ParallelFor(src.size(), kElements, [=](std::int64_t begin, auto end) {
+      cpu::AddInto(from + begin, end - begin, to + begin);
+    });
   });
 }
 

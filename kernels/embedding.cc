@@ -42,8 +42,9 @@ void EmbeddingBackward(const ExecContext& ctx, const Tensor& id_T,
     }
     // Cut by columns: rows of equal ids must add up in their order.
     ParallelFor(D, 64, [&](std::int64_t begin, std::int64_t end) {
-      cpu::EmbeddingBackward(id_T.data<std::int32_t>(), dy_TD.data<T>(), T_, D,
-                             begin, end, dw_VD->data<float>());
+      cpu::EmbeddingBackward(id_T.data<std::int32_t>(), dy_TD.data<T>(), T_,
+                             dw_VD->dim(0), D, begin, end,
+                             dw_VD->data<float>());
     });
   });
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
+#include "kernels/cpu/softmax_fast.h"
 #include "kernels/cpu/top_k_kl.h"
 #include "kernels/cuda/top_k_kl.h"
 
@@ -136,9 +137,10 @@ void TopK(const ExecContext& ctx, const Tensor& z_LV, Tensor* value_LK,
     }
     ParallelFor(L, kRows, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t l = begin; l < end; ++l) {
-        lse_L->data<float>()[l] = cpu::TopKRow(
-            z_LV.data<T>() + l * V, V, K, value_LK->data<float>() + l * K,
-            id_LK->data<std::int32_t>() + l * K);
+        const T* z = z_LV.data<T>() + l * V;
+        cpu::TopKRow(z, V, K, value_LK->data<float>() + l * K,
+                     id_LK->data<std::int32_t>() + l * K);
+        lse_L->data<float>()[l] = cpu::FastLogSumExp(z, V);
       }
     });
   });

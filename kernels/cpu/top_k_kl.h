@@ -94,31 +94,29 @@ void TopKKlRowWeight(const T* x_D, const std::int32_t* id_K,
   }
 }
 
-// The K highest of V, falling; of equal ones the lower index. Returns the
-// log-sum over all V.
+// The K highest of V, falling; of equal ones the lower index. NaN is the lowest
+// of all.
 template <typename T>
-float TopKRow(const T* z_V, std::int64_t V, std::int64_t K, float* value_K,
-              std::int32_t* id_K) {
+void TopKRow(const T* z_V, std::int64_t V, std::int64_t K, float* value_K,
+             std::int32_t* id_K) {
   std::vector<std::int32_t> order(static_cast<std::size_t>(V));
   for (std::size_t v = 0; v < order.size(); ++v) {
     order[v] = static_cast<std::int32_t>(v);
   }
-  std::partial_sort(order.begin(), order.begin() + K, order.end(),
-                    [&](std::int32_t a, std::int32_t b) {
-                      const float za = static_cast<float>(z_V[a]);
-                      const float zb = static_cast<float>(z_V[b]);
-                      return za > zb || (za == zb && a < b);
-                    });
+  std::partial_sort(
+      order.begin(), order.begin() + K, order.end(),
+      [&](std::int32_t a, std::int32_t b) {
+        const float za = static_cast<float>(z_V[a]);
+        const float zb = static_cast<float>(z_V[b]);
+        if (std::isnan(za) || std::isnan(zb)) {
+          return std::isnan(za) == std::isnan(zb) ? a < b : std::isnan(zb);
+        }
+        return za > zb || (za == zb && a < b);
+      });
   for (std::int64_t k = 0; k < K; ++k) {
     id_K[k] = order[static_cast<std::size_t>(k)];
     value_K[k] = static_cast<float>(z_V[id_K[k]]);
   }
-  const float highest = value_K[0];
-  double sum = 0;
-  for (std::int64_t v = 0; v < V; ++v) {
-    sum += std::exp(static_cast<float>(z_V[v]) - highest);
-  }
-  return highest + static_cast<float>(std::log(sum));
 }
 
 }  // namespace rtpurbo::kernels::cpu
