@@ -3,6 +3,7 @@
 #ifndef RTPURBO_DATA_INTERVAL_H_
 #define RTPURBO_DATA_INTERVAL_H_
 
+#include <algorithm>
 #include <cstdint>
 
 namespace rtpurbo {
@@ -15,6 +16,11 @@ struct Interval {
   bool empty() const { return begin >= end; }
   bool operator==(const Interval&) const = default;
 };
+
+// What lies in both; empty if nothing does.
+inline Interval Intersect(const Interval& a, const Interval& b) {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
 
 }  // namespace rtpurbo
 

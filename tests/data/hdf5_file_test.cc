@@ -69,7 +69,7 @@ class Hdf5FileTest : public ::testing::Test {
         << Name(type);
   }
 
-  TemporaryDirectory dir_;
+  TemporaryDirectory dir_{TemporaryDirectory::Where::kInMemory};
   std::string path_ = dir_ / "a.h5";
   FileSystem& files_ = RealFileSystem();
 };

@@ -101,7 +101,7 @@ TEST(SafetensorsHeaderTest, RandomChangesAreRefusedOrStillAHeader) {
   const std::string file = TwoTensors("[0,8]", "[8,16]", 16);
   Rng rng(1, 2);
   std::int64_t refused = 0;
-  for (int trial = 0; trial < 3000; ++trial) {
+  for (int trial = 0; trial < 600; ++trial) {
     std::string changed = file;
     for (std::int64_t i = rng.Below(3); i >= 0; --i) {
       changed[static_cast<std::size_t>(
@@ -110,8 +110,8 @@ TEST(SafetensorsHeaderTest, RandomChangesAreRefusedOrStillAHeader) {
     }
     refused += static_cast<std::int64_t>(!Parse(changed).ok());
   }
-  EXPECT_GT(refused, 2000);
-  EXPECT_LT(refused, 3000);
+  EXPECT_GT(refused, 400);
+  EXPECT_LT(refused, 600);
 }
 
 struct BadFile {

@@ -20,17 +20,18 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr std::int64_t kSize = 300'000;  // more than one piece
-
 class SafetensorsWriterTest : public ::testing::Test {
  protected:
-  SafetensorsWriterTest() {
-    values_.resize(kSize);
+  SafetensorsWriterTest() { SetSize(1000); }
+  // Of each tensor, elements. Even.
+  void SetSize(std::int64_t size) {
+    size_ = size;
+    values_.resize(static_cast<std::size_t>(size));
     for (std::size_t i = 0; i < values_.size(); ++i) {
-      values_[i] = 1.0F + static_cast<float>(i) / 4096.0F;
+      values_[i] = 1.0F + static_cast<float>(i) / 16384.0F;
     }
   }
-  // Three tensors of kSize elements, each in two pieces, and an empty one.
+  // Three tensors of size_ elements, each in two pieces, and an empty one.
   absl::Status WriteAll(FileSystem& files, std::int64_t max_shard_bytes,
                         float scale = 1) {
     SafetensorsOptions options;
@@ -38,9 +39,9 @@ class SafetensorsWriterTest : public ::testing::Test {
     ASSIGN_OR_RETURN(
         const auto writer,
         SafetensorsWriter::Create(files, dir_.path(),
-                                  {{"bf16", kSafetensorsBF16, {kSize / 2, 2}},
-                                   {"f16", kSafetensorsF16, {kSize}},
-                                   {"f32", kSafetensorsF32, {1, kSize}},
+                                  {{"bf16", kSafetensorsBF16, {size_ / 2, 2}},
+                                   {"f16", kSafetensorsF16, {size_}},
+                                   {"f32", kSafetensorsF32, {1, size_}},
                                    {"none", kSafetensorsF32, {0, 3}}},
                                   options));
     std::vector<float> scaled = values_;
@@ -58,7 +59,7 @@ class SafetensorsWriterTest : public ::testing::Test {
     ASSERT_OK_AND_ASSIGN(const auto folder,
                          SafetensorsFolder::Open(files_, dir_.path()));
     EXPECT_THAT(folder.names(), ElementsAre("bf16", "f16", "f32", "none"));
-    std::vector<float> read(kSize);
+    std::vector<float> read(values_.size());
     for (const char* name : {"f32", "bf16", "f16"}) {
       ASSERT_OK(folder.ReadF32(name, 0, read));
       std::int64_t bad = 0;
@@ -74,12 +75,14 @@ class SafetensorsWriterTest : public ::testing::Test {
     }
   }
 
-  TemporaryDirectory dir_;
+  TemporaryDirectory dir_{TemporaryDirectory::Where::kInMemory};
   FileSystem& files_ = RealFileSystem();
+  std::int64_t size_ = 0;
   std::vector<float> values_;
 };
 
 TEST_F(SafetensorsWriterTest, OneFileHoldsWhatWasWritten) {
+  SetSize(600'000);  // of more than one piece
   ASSERT_OK(WriteAll(files_, 1 << 30));
   EXPECT_THAT(*files_.List(dir_.path()), ElementsAre("model.safetensors"));
   ExpectAll();
@@ -91,19 +94,19 @@ TEST_F(SafetensorsWriterTest, OneFileHoldsWhatWasWritten) {
   for (const SafetensorsEntry& entry : header.entries) {
     EXPECT_EQ(entry.begin % (SafetensorsBits(entry.dtype) / 8), 0);
   }
-  EXPECT_EQ((*folder.Find("bf16"))->shape, (Shape{kSize / 2, 2}));
+  EXPECT_EQ((*folder.Find("bf16"))->shape, (Shape{size_ / 2, 2}));
 }
 
 TEST_F(SafetensorsWriterTest, ShardsAreAsFullAsTheyGet) {
   // bf16 and f16 fit into one, f32 into the next.
-  ASSERT_OK(WriteAll(files_, 4 * kSize));
+  ASSERT_OK(WriteAll(files_, 4 * size_));
   EXPECT_THAT(*files_.List(dir_.path()),
               ElementsAre("model-00001-of-00002.safetensors",
                           "model-00002-of-00002.safetensors",
                           "model.safetensors.index.json"));
   ExpectAll();
   EXPECT_THAT(*files_.ReadFile(dir_ / "model.safetensors.index.json"),
-              AllOf(HasSubstr("\"total_size\": 2400000"),
+              AllOf(HasSubstr("\"total_size\": 8000"),
                     HasSubstr("\"f32\": \"model-00002-of-00002.safetensors")));
   ASSERT_OK(WriteAll(files_, 1));  // each tensor its own; "none" with the last
   EXPECT_THAT(*files_.List(dir_.path()),
@@ -117,7 +120,7 @@ TEST_F(SafetensorsWriterTest, ShardsAreAsFullAsTheyGet) {
 TEST_F(SafetensorsWriterTest, ReplacesAnotherLayout) {
   ASSERT_OK(files_.WriteFileAtomically(dir_ / "config.json", "{}"));
   ASSERT_OK(WriteAll(files_, 1 << 30, 2));
-  ASSERT_OK(WriteAll(files_, 4 * kSize, 3));
+  ASSERT_OK(WriteAll(files_, 4 * size_, 3));
   EXPECT_EQ(*files_.Exists(dir_ / "model.safetensors"), false);
   ExpectAll(3);
   ASSERT_OK(WriteAll(files_, 1 << 30, 4));
@@ -176,7 +179,7 @@ TEST_F(SafetensorsWriterTest, FailureOfAnyCallLeavesTheOldOrTheNewFile) {
     ASSERT_OK_AND_ASSIGN(const auto folder,
                          SafetensorsFolder::Open(files_, dir_.path()));
     float last = 0;
-    ASSERT_OK(folder.ReadF32("f32", kSize - 1, {&last, 1}));
+    ASSERT_OK(folder.ReadF32("f32", size_ - 1, {&last, 1}));
     EXPECT_TRUE(last == values_.back() * 2 || last == values_.back() * 3) << k;
   }
 }
@@ -184,10 +187,10 @@ TEST_F(SafetensorsWriterTest, FailureOfAnyCallLeavesTheOldOrTheNewFile) {
 // With shards over shards, it may also be a folder that is refused.
 TEST_F(SafetensorsWriterTest, FailureOfAnyCallNeverMixesShards) {
   for (std::int64_t k = 1;; ++k) {
-    ASSERT_OK(WriteAll(files_, 4 * kSize, 2));
+    ASSERT_OK(WriteAll(files_, 4 * size_, 2));
     FailingFileSystem failing(files_);
     failing.FailFrom(k, EIO);
-    const absl::Status status = WriteAll(failing, 4 * kSize, 3);
+    const absl::Status status = WriteAll(failing, 4 * size_, 3);
     const auto folder = SafetensorsFolder::Open(files_, dir_.path());
     if (status.ok()) {
       ExpectAll(3);
@@ -197,7 +200,7 @@ TEST_F(SafetensorsWriterTest, FailureOfAnyCallNeverMixesShards) {
       float first = 0;
       float last = 0;
       ASSERT_OK(folder->ReadF32("bf16", 0, {&first, 1}));
-      ASSERT_OK(folder->ReadF32("f32", kSize - 1, {&last, 1}));
+      ASSERT_OK(folder->ReadF32("f32", size_ - 1, {&last, 1}));
       EXPECT_EQ(last, values_.back() * first) << k;
     } else {
       EXPECT_THAT(folder, StatusIs(absl::StatusCode::kNotFound));

@@ -1,0 +1,25 @@
+// The names in a folder of checkpoints. For data/checkpoint*.cc alone.
+
+#ifndef RTPURBO_DATA_CHECKPOINT_LAYOUT_H_
+#define RTPURBO_DATA_CHECKPOINT_LAYOUT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace rtpurbo::internal {
+
+inline constexpr char kTemporarySuffix[] = ".tmp";
+inline constexpr char kReplacedSuffix[] = ".old";
+
+std::string CommittedDir(const std::string& root, std::int64_t step);
+std::string TemporaryDir(const std::string& root, std::int64_t step);
+std::string ReplacedDir(const std::string& root, std::int64_t step);
+
+// The step of "step_00000040" + suffix; -1 if `name` is something else.
+std::int64_t StepOf(absl::string_view name, absl::string_view suffix);
+
+}  // namespace rtpurbo::internal
+
+#endif  // RTPURBO_DATA_CHECKPOINT_LAYOUT_H_
