@@ -19,6 +19,14 @@ Tensor I32(const Tape& tape, const Ints& values, const Shape& shape) {
   return FromHost(tape.ctx(), values, shape);
 }
 
+OpInput In(const Shape& shape) {
+  return {shape, false};
+}
+
+OpInput F32(const Shape& shape) {
+  return {shape, true};
+}
+
 // Two choices for each of three tokens, of four experts.
 const Ints& Experts() {
   static const auto& experts = *new Ints{2, 0, 2, 3, 0, 2};
@@ -41,43 +49,35 @@ Layout MakeLayout(const Tape& tape) {
   return layout;
 }
 
-std::vector<OpCase> DenseCases(){
-    return {{"Linear",
-             {{{5, 7}}, {{3, 7}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::Linear(tape, in[0], in[1]);
-             }},
-            {"RmsNorm",
-             {{{5, 7}}, {{7}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::RmsNorm(tape, in[0], in[1], 1e-6F);
-             }},
-            {"SwiGlu",
-             {{{5, 7}}, {{5, 7}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::SwiGlu(tape, in[0], in[1]);
-             }},
-            {"Add",
-             {{{5, 7}}, {{5, 7}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::Add(tape, in[0], in[1]);
-             }},
-            {"Reshape",
-             {{{4, 6}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::Reshape(tape, in[0], {8, 3});
-             }},
-            {"Rows",
-             {{{9, 4}}},
-             [](Tape& tape, const Vars& in) {
-               return ops::Rows(tape, in[0], 2, 6);
-             }},
-            [](Tape& tape, const Vars& in) {
-              return ops::Rows(tape, in[0], 0, 9);
-            }},
-           {"Embedding", {{{6, 4}}}, [](Tape& tape, const Vars& in) {
-              return ops::Embedding(tape, in[0], I32(tape, {5, 0, 5, 2}, {4}));
-            }}};
+std::vector<OpCase> DenseCases() {
+  const auto linear = [](Tape& tape, const Vars& in) {
+    return ops::Linear(tape, in[0], in[1]);
+  };
+  const auto rms_norm = [](Tape& tape, const Vars& in) {
+    return ops::RmsNorm(tape, in[0], in[1], 1e-6F);
+  };
+  const auto swi_glu = [](Tape& tape, const Vars& in) {
+    return ops::SwiGlu(tape, in[0], in[1]);
+  };
+  const auto add = [](Tape& tape, const Vars& in) {
+    return ops::Add(tape, in[0], in[1]);
+  };
+  const auto reshape = [](Tape& tape, const Vars& in) {
+    return ops::Reshape(tape, in[0], {8, 3});
+  };
+  const auto rows = [](Tape& tape, const Vars& in) {
+    return ops::Rows(tape, in[0], 2, 6);
+  };
+  const auto embedding = [](Tape& tape, const Vars& in) {
+    return ops::Embedding(tape, in[0], I32(tape, {5, 0, 5, 2}, {4}));
+  };
+  return {{"Linear", {In({5, 7}), In({3, 7})}, linear},
+          {"RmsNorm", {In({5, 7}), In({7})}, rms_norm},
+          {"SwiGlu", {In({5, 7}), In({5, 7})}, swi_glu},
+          {"Add", {In({5, 7}), In({5, 7})}, add},
+          {"Reshape", {In({4, 6})}, reshape},
+          {"Rows", {In({9, 4})}, rows},
+          {"Embedding", {In({6, 4})}, embedding}};
 }
 
 std::vector<OpCase> AttentionCases() {
@@ -97,14 +97,15 @@ std::vector<OpCase> AttentionCases() {
     return ops::RangeAttention(tape, pattern, in[0], in[1], in[2],
                                /*query_begin=*/4);
   };
-  return {
-      {"Rope", {{{3, 2, 6}}}, rope},
-      {"RangeAttention", {{{5, 2, 4}}, {{9, 1, 4}}, {{9, 1, 4}}}, attention},
-      {"GateHeads",
-       {{{5, 2, 4}}, {{5, 2, 4}}, {{2}, true}},
-       [](Tape& tape, const Vars& in) {
-         return ops::GateHeads(tape, in[0], in[1], in[2]);
-       }}};
+  return {{"Rope", {In({3, 2, 6})}, rope},
+          {"RangeAttention",
+           {In({5, 2, 4}), In({9, 1, 4}), In({9, 1, 4})},
+           attention},
+          {"GateHeads",
+           {In({5, 2, 4}), In({5, 2, 4}), F32({2})},
+           [](Tape& tape, const Vars& in) {
+             return ops::GateHeads(tape, in[0], in[1], in[2]);
+           }}};
 }
 
 std::vector<OpCase> ExpertCases() {
@@ -119,31 +120,31 @@ std::vector<OpCase> ExpertCases() {
     };
   };
   return {
-      {"RouterWeights", {{{3, 4}}}, router(false)},
-      {"RouterWeightsNormalized", {{{3, 4}}}, router(true)},
+      {"RouterWeights", {In({3, 4})}, router(false)},
+      {"RouterWeightsNormalized", {In({3, 4})}, router(true)},
       {"Permute",
-       {{{3, 5}}},
+       {In({3, 5})},
        [](Tape& tape, const Vars& in) {
          const Layout layout = MakeLayout(tape);
          return ops::Permute(tape, in[0], layout.place, layout.source);
        }},
       {"GroupedLinear",
-       {{{6, 5}}, {{4, 3, 5}}},
+       {In({6, 5}), In({4, 3, 5})},
        [](Tape& tape, const Vars& in) {
          return ops::GroupedLinear(tape, in[0], in[1], MakeLayout(tape).offset);
        }},
-      {"Combine", {{{6, 5}}, {{3, 2}, true}}, [](Tape& tape, const Vars& in) {
+      {"Combine", {In({6, 5}), F32({3, 2})}, [](Tape& tape, const Vars& in) {
          return ops::Combine(tape, in[0], in[1], MakeLayout(tape).place);
        }}};
 }
 
 std::vector<OpCase> LossCases() {
   return {{"CrossEntropy",
-           {{{3, 6}}},
+           {In({3, 6})},
            [](Tape& tape, const Vars& in) {
              return ops::CrossEntropy(tape, in[0], I32(tape, {5, 0, 2}, {3}));
            }},
-          {"TopKKl", {{{2, 5}}, {{7, 5}}}, [](Tape& tape, const Vars& in) {
+          {"TopKKl", {In({2, 5}), In({7, 5})}, [](Tape& tape, const Vars& in) {
              const Tensor id = I32(tape, {6, 1, 3, 1, 0, 6}, {2, 3});
              const Tensor teacher = Random(tape.ctx(), DType::kF32, {2, 3}, 9);
              return ops::TopKKl(tape, in[0], in[1], id, teacher);
