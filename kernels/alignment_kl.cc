@@ -7,18 +7,6 @@
 namespace rtpurbo::kernels {
 namespace {
 
-// What alignment reads of a pattern; every head sees its whole document.
-AttentionPattern DensePattern(const AttentionPattern& pattern,
-                              std::int64_t num_heads) {
-  AttentionPattern dense;
-  dense.scale = pattern.scale;
-  dense.kv_head_H = pattern.kv_head_H;
-  dense.document_N = pattern.document_N;
-  dense.window_H.assign(static_cast<std::size_t>(num_heads),
-                        AttentionPattern::kDense);
-  return dense;
-}
-
 void CheckInputs(const AlignmentInputs& in) {
   const std::int64_t T_ = in.q_THC.dim(0);
   const std::int64_t H = in.q_THC.dim(1);

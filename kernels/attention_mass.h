@@ -20,7 +20,8 @@ struct RowRange {
 
 //   q: [T, H, C], k: [T, G, C], one float type.  lse_HT: [H, T] f32, the row
 //   log-sums of dense attention.  mass_H: [H] f32, overwritten.
-// Reads |post| x |pre| entries of the attention matrix, no more.
+// Reads |post| x |pre| entries of the attention matrix, no more. Of the pattern
+// it reads scale and kv_head_H; each row of post sees all keys of pre.
 // REQUIRES: pre.end <= post.begin, both inside [0, T), post not empty.
 void AttentionMass(const ExecContext& ctx, const AttentionPattern& pattern,
                    const Tensor& q_THC, const Tensor& k_TGC,

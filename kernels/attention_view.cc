@@ -44,6 +44,17 @@ void CheckSelection(const AttentionPattern& pattern, std::int64_t T,
 
 }  // namespace
 
+AttentionPattern DensePattern(const AttentionPattern& pattern,
+                              std::int64_t num_heads) {
+  AttentionPattern dense;
+  dense.scale = pattern.scale;
+  dense.kv_head_H = pattern.kv_head_H;
+  dense.document_N = pattern.document_N;
+  dense.window_H.assign(static_cast<std::size_t>(num_heads),
+                        AttentionPattern::kDense);
+  return dense;
+}
+
 AttentionView ViewOf(const AttentionPattern& pattern, const Tensor& q_THC,
                      std::int64_t N, std::int64_t G, std::int64_t query_begin,
                      bool documents_on_host) {

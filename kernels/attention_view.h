@@ -83,6 +83,11 @@ struct AttentionView {
   }
 };
 
+// The same scale, map and documents, with every head dense and none selected:
+// what is left for operators that do not read windows.
+AttentionPattern DensePattern(const AttentionPattern& pattern,
+                              std::int64_t num_heads);
+
 // Checks the pattern against the sizes and returns a view that lives as long
 // as the pattern does.
 //   q: [T, H, C]; keys: G heads of N rows.

@@ -205,6 +205,20 @@ class PackedTiles {
   Storage storage_;
 };
 
+// Rows of [T, H, C] times `factor`, padded; rows that are not there are zeros.
+template <typename T>
+void PackRows(const AttentionView& view, const Panel& panel, const T* x_THC,
+              float factor, std::int64_t width, float* to) {
+  std::fill(to, to + kPanelRows * width, 0.0F);
+  for (int r = 0; r < panel.num_rows; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    const T* x_C = x_THC + view.row(panel.head[at], panel.token[at]);
+    for (std::int64_t c = 0; c < view.C; ++c) {
+      to[r * width + c] = static_cast<float>(x_C[c]) * factor;
+    }
+  }
+}
+
 }  // namespace rtpurbo::kernels::cpu
 
 #endif  // RTPURBO_KERNELS_CPU_ATTENTION_TILES_H_

@@ -23,20 +23,6 @@ TileLayout LayoutOf(const AttentionView& view, bool transposed) {
   return {.N = view.N, .G = view.G, .C = view.C, .transposed = transposed};
 }
 
-// Rows of [T, H, C] times `factor`, padded; rows that are not there are zeros.
-template <typename T>
-void PackRows(const AttentionView& view, const Panel& panel, const T* x_THC,
-              float factor, std::int64_t width, float* to) {
-  std::fill(to, to + kPanelRows * width, 0.0F);
-  for (int r = 0; r < panel.num_rows; ++r) {
-    const auto at = static_cast<std::size_t>(r);
-    const T* x_C = x_THC + view.row(panel.head[at], panel.token[at]);
-    for (std::int64_t c = 0; c < view.C; ++c) {
-      to[r * width + c] = static_cast<float>(x_C[c]) * factor;
-    }
-  }
-}
-
 // Divides the sums of a row by those of its weights.
 template <typename T>
 void FinishRow(const float* o_C, const float* l_L, float m, std::int64_t C,
