@@ -16,12 +16,12 @@
 namespace rtpurbo {
 namespace {
 
-using ::rtpurbo::testing::TestData;
+using ::rtpurbo::testing::TestDataPath;
 using ::rtpurbo::testing::TinyTokenizer;
 using ::testing::ElementsAre;
 
 std::string Jargon() {
-  return RealFileSystem().ReadFile(TestData("jargon.txt")).value();
+  return RealFileSystem().ReadFile(TestDataPath("jargon.txt")).value();
 }
 
 std::vector<std::int32_t> Joined(const std::string& text,
@@ -32,7 +32,7 @@ std::vector<std::int32_t> Joined(const std::string& text,
 
 TEST(EncodePiecesTest, ABookInPiecesHasTheIdsOfTheReference) {
   const nlohmann::json reference = nlohmann::json::parse(
-      RealFileSystem().ReadFile(TestData("reference/tiny.json")).value());
+      RealFileSystem().ReadFile(TestDataPath("reference/tiny.json")).value());
   const std::vector<std::int32_t> tokens_T = Joined(Jargon(), 1U << 16U);
   EXPECT_EQ(tokens_T.size(), reference["tokens_of_jargon"]["count"]);
   EXPECT_EQ(Sha256Hex({reinterpret_cast<const char*>(tokens_T.data()),
@@ -99,6 +99,45 @@ TEST(EncodePiecesTest, AwkwardLinesHaveTheIdsOfTheWhole) {
     text += lines[(state >> 40U) % lines.size()];
   }
   EXPECT_EQ(Joined(text, 1), TinyTokenizer().Encode(text));
+}
+
+// With merges across a line's start, and with GPT-2's splits, which take all of
+// an indent but its last space together with the line's end.
+TEST(EncodePiecesTest, PlacesWhereTheTokenizerDoesNotCutAreLeft) {
+  const std::string newline = "\xc4\x8a";  // as tokenizer.json spells it
+  nlohmann::json merging = testing::SmallTokenizer({{newline, "a"}});
+  nlohmann::json splitting = testing::SmallTokenizer({{newline, "\xc4\xa0"}});
+  testing::AddSplit(
+      R"('s|'t| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+      &splitting);
+  std::string text;
+  for (int i = 0; i < 200; ++i) {
+    text += "apple\nbanana\n  apple\nb\n";
+  }
+  for (const auto& [json, num_pieces] :
+       {std::pair{merging, 601}, std::pair{splitting, 600}}) {
+    const Tokenizer tokenizer = Tokenizer::Parse(json.dump(), "test").value();
+    const std::vector<Interval> pieces = CutIntoPieces(tokenizer, text, 1);
+    EXPECT_EQ(pieces.size(), num_pieces);
+    EXPECT_EQ(EncodeDocuments(tokenizer, {{"name", text, {}}}, 1)[0].tokens_T,
+              tokenizer.Encode(text));
+  }
+}
+
+TEST(EncodePiecesTest, WhereMostPlacesAreBadOnlySomeAreTried) {
+  const Tokenizer tokenizer =
+      Tokenizer::Parse(testing::SmallTokenizer({{"\xc4\x8a", "a"}}).dump(),
+                       "test")
+          .value();
+  std::string text;
+  for (int i = 0; i < 1000; ++i) {
+    text += i % 100 == 50 ? "b\n" : "a\n";
+  }
+  // Good are 100, 300, 500, ...; tried are 16 places from 400 on, from 830,
+  // from 1260, and from 1690 six, when 1700 is found.
+  const std::vector<Interval> pieces = CutIntoPieces(tokenizer, text, 400);
+  EXPECT_EQ(pieces[0], (Interval{0, 1700}));
+  EXPECT_EQ(pieces[1], (Interval{1700, 2000}));
 }
 
 TEST(EncodePiecesTest, TheNumberOfThreadsDoesNotMatter) {

@@ -19,7 +19,7 @@ namespace {
 
 using ::rtpurbo::testing::FailingFileSystem;
 using ::rtpurbo::testing::StatusIs;
-using ::rtpurbo::testing::TestData;
+using ::rtpurbo::testing::TestDataPath;
 using ::rtpurbo::testing::TinyTokenizer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -78,7 +78,7 @@ TEST_F(PrepareTokensTest, AFolderBecomesDocumentsInOrder) {
 
 TEST_F(PrepareTokensTest, ABookHasItsLastTenthHeldOut) {
   ASSERT_OK_AND_ASSIGN(const PrepareCounts counts,
-                       Prepare(files_, {TestData("jargon.txt")}, path_));
+                       Prepare(files_, {TestDataPath("jargon.txt")}, path_));
   EXPECT_EQ(counts.tokens, 561'922);
   EXPECT_EQ(counts.held_out_tokens, 56'192);
   ASSERT_OK_AND_ASSIGN(const auto store, TokenStore::Open(files_, path_));
@@ -88,7 +88,7 @@ TEST_F(PrepareTokensTest, ABookHasItsLastTenthHeldOut) {
 }
 
 TEST_F(PrepareTokensTest, TheSameInputsGiveTheSameBytes) {
-  Write("long.txt", files_.ReadFile(TestData("jargon.txt")).value());
+  Write("long.txt", files_.ReadFile(TestDataPath("jargon.txt")).value());
   ASSERT_OK(Prepare(files_, {in_}, path_));
   ASSERT_OK_AND_ASSIGN(const std::string first, files_.ReadFile(path_));
   const int before = NumThreads();
@@ -99,7 +99,7 @@ TEST_F(PrepareTokensTest, TheSameInputsGiveTheSameBytes) {
 }
 
 TEST_F(PrepareTokensTest, ProgressComesByTheBatchAndOnlyGrows) {
-  const std::string book = files_.ReadFile(TestData("jargon.txt")).value();
+  const std::string book = files_.ReadFile(TestDataPath("jargon.txt")).value();
   for (int i = 0; i < 4; ++i) {
     Write("book" + std::to_string(i) + ".txt", book);
   }

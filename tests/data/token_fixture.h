@@ -8,7 +8,6 @@
 #define RTPURBO_TESTS_DATA_TOKEN_FIXTURE_H_
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -19,23 +18,16 @@
 #include "data/token_store.h"
 #include "data/tokenizer.h"
 #include "gtest/gtest.h"
-#include "kernels/core/check.h"
+#include "tests/data/small_tokenizer.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 
 namespace rtpurbo::testing {
 
-// A file of tests/data/.
-inline std::string TestData(const std::string& name) {
-  const char* root = std::getenv("RTPURBO_ROOT");
-  CHECK(root != nullptr) << "run the test with ctest, or set RTPURBO_ROOT";
-  return std::string(root) + "/tests/data/" + name;
-}
-
 // Of the teacher `tiny`: 8192 tokens; the end token is number 0.
 inline const Tokenizer& TinyTokenizer() {
-  static const auto* const kTokenizer =
-      new Tokenizer(Tokenizer::Load(TestData("tiny/tokenizer.json")).value());
+  static const auto* const kTokenizer = new Tokenizer(
+      Tokenizer::Load(TestDataPath("tiny/tokenizer.json")).value());
   return *kTokenizer;
 }
 
