@@ -4,7 +4,8 @@
 //   range_attention_bench [threads]
 //
 // Useful work: 4 C FLOPs a visible pair of query and key forward, 10 C
-// backward, which counts the scores that it computes again.
+// backward, which counts the scores that it computes again; 2 C + 6 R for
+// alignment KL with both gradients.
 
 #include <cblas.h>
 
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/alignment_kl.h"
 #include "kernels/core/parallel.h"
 #include "kernels/range_attention.h"
 #include "tests/device_test.h"
@@ -132,6 +134,40 @@ void Run(const ExecContext& ctx, const BenchCase& c, double sgemm) {
         10 * flops, sgemm);
 }
 
+// A quarter of the later rows of each head and the last 24, as training draws
+// them.
+void RunAlignment(const ExecContext& ctx, std::int64_t num_heads,
+                  double sgemm) {
+  const BenchCase c = {"alignment", 2048, 8, 2, 32, AttentionPattern::kDense};
+  constexpr std::int64_t kR = 8;
+  std::vector<std::int32_t> row_M;
+  double pairs = 0;
+  for (std::int64_t i = c.T / 8; i < c.T; ++i) {
+    if (i % 4 == 0 || i >= c.T - 24) {
+      row_M.push_back(static_cast<std::int32_t>(i));
+      pairs += static_cast<double>(i + 1);
+    }
+  }
+  const auto M = static_cast<std::int64_t>(row_M.size());
+  const std::int64_t S = num_heads;
+  const kernels::AlignmentInputs in = {
+      .q_THC = Random(ctx, DType::kF32, {c.T, c.H, c.C}, 1),
+      .k_TGC = Random(ctx, DType::kF32, {c.T, c.G, c.C}, 2),
+      .lse_HT = Tensor::Zeros(ctx, DType::kF32, {c.H, c.T}),
+      .x_MSR = Random(ctx, DType::kF32, {M, S, kR}, 3),
+      .y_TSR = Random(ctx, DType::kF32, {c.T, S, kR}, 4),
+      .row_M = FromHost(ctx, row_M, {M}),
+      .head_S = std::vector<std::int32_t>(static_cast<std::size_t>(S), 3)};
+  Tensor kl = Tensor::Zeros(ctx, DType::kF32, {S, M});
+  Tensor dx = Tensor::Zeros(ctx, DType::kF32, {M, S, kR});
+  Tensor dy = Tensor::Zeros(ctx, DType::kF32, {c.T, S, kR});
+  const AttentionPattern pattern = PatternOf(ctx, c);
+  const double seconds =
+      Seconds([&] { AlignmentKl(ctx, pattern, in, 1, &kl, &dx, &dy); });
+  Print(c, "KL", seconds, pairs * static_cast<double>(S * (2 * c.C + 6 * kR)),
+        sgemm);
+}
+
 }  // namespace
 }  // namespace rtpurbo
 
@@ -159,5 +195,7 @@ int main(int argc, char** argv) {
   for (const rtpurbo::BenchCase& c : cases) {
     rtpurbo::Run(device->ctx(), c, sgemm);
   }
+  rtpurbo::RunAlignment(device->ctx(), 1, sgemm);
+  rtpurbo::RunAlignment(device->ctx(), 3, sgemm);
   return 0;
 }
