@@ -13,8 +13,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // A strip of kStripRows rows and the keys of a tile that one of them sees.
 template <int kBytes>
 struct Strip {
-  static constexpr int kWidth = Simd<kBytes>::kWidth;
-  static constexpr int kGroup = 2 * kWidth;  // keys of one product
+  static constexpr std::int64_t kWidth = Simd<kBytes>::kWidth;
+  static constexpr std::int64_t kGroup = 2 * kWidth;  // keys of one product
 
   const std::uint64_t* row;
   std::uint64_t any = 0;
@@ -22,7 +22,7 @@ struct Strip {
   std::int64_t end = 0;
   bool full = true;  // all rows see all of [begin, end)
 
-  RTPURBO_INLINE Strip(const TileSeen& seen, int strip)
+  RTPURBO_INLINE Strip(const TileSeen& seen, std::int64_t strip)
       : row(seen.row.data() + strip * kStripRows) {
     for (int r = 0; r < kStripRows; ++r) {
       any |= row[r];
@@ -82,7 +82,7 @@ RTPURBO_INLINE inline void WeighRun(const float* w_PN, const float* b_NC,
                                     std::int64_t begin, std::int64_t end,
                                     std::int64_t width, const float* alpha_P,
                                     float* c_PC) {
-  constexpr int kWidth = Simd<kBytes>::kWidth;
+  constexpr std::int64_t kWidth = Simd<kBytes>::kWidth;
   const std::int64_t K = end - begin;
   std::int64_t c = 0;
   for (; c + 2 * kWidth <= width; c += 2 * kWidth) {
@@ -121,7 +121,7 @@ template <int kBytes, int kRows>
 RTPURBO_INLINE inline void ScatterKeys(const float* w_PN, const float* a_PC,
                                        std::int64_t P, std::int64_t width,
                                        float* c_NC) {
-  constexpr int kWidth = Simd<kBytes>::kWidth;
+  constexpr std::int64_t kWidth = Simd<kBytes>::kWidth;
   std::int64_t c = 0;
   for (; c + 2 * kWidth <= width; c += 2 * kWidth) {
     Product<kBytes, kRows, 2, Start::kAdd, true>(
@@ -209,7 +209,7 @@ RTPURBO_INLINE inline void ForwardTileFor(const ForwardTileArgs& args) {
   alignas(64) float step[kMaxLanes] = {};
   alignas(64) float alpha[kMaxLanes];
   float m[kStripRows];
-  for (int s = 0; s < args.num_strips; ++s) {
+  for (std::int64_t s = 0; s < args.num_strips; ++s) {
     const Strip<kBytes> strip(args.seen, s);
     if (strip.any == 0) {
       continue;
@@ -274,7 +274,7 @@ RTPURBO_INLINE inline void BackwardTileFor(const BackwardTileArgs& args) {
   alignas(64) float w[kPanelRows * kTileKeys];
   alignas(64) float ds[kPanelRows * kTileKeys];
   const std::uint64_t any = AnyOf(args.seen);
-  for (int s = 0; s < args.num_strips; ++s) {
+  for (std::int64_t s = 0; s < args.num_strips; ++s) {
     const Strip<kBytes> strip(args.seen, s);
     const std::int64_t first = s * kStripRows;
     float* w_PN = w + first * kTileKeys;
@@ -346,7 +346,7 @@ RTPURBO_INLINE inline void AlignmentTileFor(const AlignmentTileArgs& args) {
   alignas(64) float z[kStripRows * kTileKeys];
   alignas(64) float dp[kPanelRows * kTileKeys];
   const std::uint64_t any = AnyOf(args.seen);
-  for (int s = 0; s < args.num_strips; ++s) {
+  for (std::int64_t s = 0; s < args.num_strips; ++s) {
     const Strip<kBytes> strip(args.seen, s);
     const std::int64_t first = s * kStripRows;
     float* dp_PN = dp + first * kTileKeys;
@@ -378,7 +378,7 @@ template <int kBytes>
 RTPURBO_INLINE inline void MassTileFor(const MassTileArgs& args) {
   const std::int64_t width = PadTo(Simd<kBytes>::kWidth, args.C);
   alignas(64) float z[kStripRows * kTileKeys];
-  for (int s = 0; s < args.num_strips; ++s) {
+  for (std::int64_t s = 0; s < args.num_strips; ++s) {
     const Strip<kBytes> strip(args.seen, s);
     const std::int64_t first = s * kStripRows;
     Scores<kBytes>(strip, args.q_PC + first * width, args.k_CN, args.C, width,

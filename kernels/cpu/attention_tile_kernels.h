@@ -18,7 +18,7 @@
 namespace rtpurbo::kernels::cpu {
 
 // Sums of a row are kept by lane and added up when the last tile is done.
-inline constexpr int kMaxLanes = 16;
+inline constexpr std::int64_t kMaxLanes = 16;
 inline float SumLanes(const float* sum_L) {
   float sum = 0;
   for (int i = 0; i < kMaxLanes; ++i) {
@@ -31,7 +31,7 @@ inline float SumLanes(const float* sum_L) {
 // 2^(z - m), m the largest z so far.
 struct ForwardTileArgs {
   const TileSeen& seen;
-  int num_strips = 0;
+  std::int64_t num_strips = 0;
   std::int64_t C = 0;
   const float* q_PC = nullptr;
   const float* k_CN = nullptr;
@@ -45,7 +45,7 @@ void ForwardTile(const ForwardTileArgs& args);
 // Adds the gradients of one tile; dq without scale, dk of log2(e) scale q.
 struct BackwardTileArgs {
   const TileSeen& seen;
-  int num_strips = 0;
+  std::int64_t num_strips = 0;
   std::int64_t C = 0;
   const float* q_PC = nullptr;
   const float* do_PC = nullptr;
@@ -65,7 +65,7 @@ void BackwardTile(const BackwardTileArgs& args);
 // log2(e) scale x. R: width of x and y.
 struct AlignmentTileArgs {
   const TileSeen& seen;
-  int num_strips = 0;
+  std::int64_t num_strips = 0;
   std::int64_t C = 0;
   std::int64_t R = 0;
   const float* q_PC = nullptr;
@@ -84,7 +84,7 @@ void AlignmentTile(const AlignmentTileArgs& args);
 // Adds the weights 2^(z - lse) of one tile.
 struct MassTileArgs {
   const TileSeen& seen;
-  int num_strips = 0;
+  std::int64_t num_strips = 0;
   std::int64_t C = 0;
   const float* q_PC = nullptr;
   const float* lse_P = nullptr;  // in units of log 2

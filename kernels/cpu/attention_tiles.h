@@ -24,8 +24,8 @@
 
 namespace rtpurbo::kernels::cpu {
 
-inline constexpr int kPanelStrips = 4;
-inline constexpr int kPanelRows = kPanelStrips * kStripRows;
+inline constexpr std::int64_t kPanelStrips = 4;
+inline constexpr std::int64_t kPanelRows = kPanelStrips * kStripRows;
 
 // The keys that a row sees: [begin, sink_end) and [window_begin, end), or, if
 // `bits` is not null, those of [begin, end) whose block is set.
@@ -56,7 +56,9 @@ struct Panel {
   std::array<std::int64_t, kPanelRows> token = {};
   std::array<RowKeys, kPanelRows> keys = {};
 
-  int num_strips() const { return (num_rows + kStripRows - 1) / kStripRows; }
+  std::int64_t num_strips() const {
+    return (num_rows + kStripRows - 1) / kStripRows;
+  }
   void Add(std::int64_t h, std::int64_t t, const RowKeys& row_keys);
   // Calls fn for each tile that a row sees, in order.
   void ForEachTile(const std::function<void(const TileSeen& seen)>& fn) const;

@@ -74,35 +74,48 @@ void StoreKeyGradients(const AttentionView& view, const TileSums& sums,
   });
 }
 
-// The rows of one panel in a backward pass, packed.
+// Keys and values packed for a backward pass.
+struct BackwardKeys {
+  PackedTiles k_CN;
+  PackedTiles k_NC;
+  PackedTiles v_CN;
+};
+
+// Where the gradients of keys go: tiles of dk and, behind them, of dv.
+struct KeyGradients {
+  TileSums& sums;
+  std::size_t piece;
+  bool wants_dk;
+  bool wants_dv;
+
+  void Find(std::int64_t tile, std::int64_t tile_size,
+            BackwardTileArgs* args) const {
+    float* dkv = wants_dk || wants_dv ? sums.tile(piece, tile) : nullptr;
+    args->dk_NC = wants_dk ? dkv : nullptr;
+    args->dv_NC = wants_dv ? dkv + tile_size : nullptr;
+  }
+};
+
+// The rows of one panel in a backward pass, packed: Begin(), then AddTiles().
 template <typename T>
 class BackwardPanel {
  public:
   BackwardPanel(const RangeAttentionArgs<T>& in,
-                const RangeAttentionSaved<T>& saved, std::int64_t width)
+                const RangeAttentionSaved<T>& saved, const BackwardKeys& keys)
       : in_(in),
         saved_(saved),
-        width_(width),
-        q_PC_(static_cast<std::size_t>(kPanelRows * width)),
+        keys_(keys),
+        width_(LayoutOf(in.view, false).width()),
+        q_PC_(static_cast<std::size_t>(kPanelRows * width_)),
         do_PC_(q_PC_.size()),
         dq_PC_(q_PC_.size()) {}
 
   void Begin(const Panel& panel);
-  const Panel& panel() const { return panel_; }
-  // All but the tiles of keys.
-  BackwardTileArgs Args(const TileSeen& seen) {
-    return {.seen = seen,
-            .num_strips = panel_.num_strips(),
-            .C = in_.view.C,
-            .q_PC = q_PC_.data(),
-            .do_PC = do_PC_.data(),
-            .lse_P = lse_P_.data(),
-            .do_o_P = do_o_P_.data(),
-            .dq_PC = dq_PC_.data()};
-  }
-  void StoreQueryGradient(T* dq_THC) const;
+  // Adds to dk and dv of key/value head g, and overwrites the rows' dq.
+  void AddTiles(std::int64_t g, const KeyGradients& gradients, T* dq_THC);
 
  private:
+  void StoreQueryGradient(T* dq_THC) const;
   std::int64_t row(int r) const {
     const auto at = static_cast<std::size_t>(r);
     return in_.view.row(panel_.head[at], panel_.token[at]);
@@ -110,6 +123,7 @@ class BackwardPanel {
 
   const RangeAttentionArgs<T>& in_;
   const RangeAttentionSaved<T>& saved_;
+  const BackwardKeys& keys_;
   std::int64_t width_;
   Panel panel_;
   std::vector<float> q_PC_;
@@ -133,6 +147,29 @@ void BackwardPanel<T>::Begin(const Panel& panel) {
     lse_P_[at] =
         kLog2E * saved_.lse_HT[panel.head[at] * view.T + panel.token[at]];
     do_o_P_[at] = DotC(saved_.do_THC + row(r), saved_.o_THC + row(r), view.C);
+  }
+}
+
+template <typename T>
+void BackwardPanel<T>::AddTiles(std::int64_t g, const KeyGradients& gradients,
+                                T* dq_THC) {
+  panel_.ForEachTile([&](const TileSeen& seen) {
+    BackwardTileArgs args = {.seen = seen,
+                             .num_strips = panel_.num_strips(),
+                             .C = in_.view.C,
+                             .q_PC = q_PC_.data(),
+                             .do_PC = do_PC_.data(),
+                             .lse_P = lse_P_.data(),
+                             .do_o_P = do_o_P_.data(),
+                             .k_CN = keys_.k_CN.tile(g, seen.tile),
+                             .k_NC = keys_.k_NC.tile(g, seen.tile),
+                             .v_CN = keys_.v_CN.tile(g, seen.tile)};
+    args.dq_PC = dq_THC == nullptr ? nullptr : dq_PC_.data();
+    gradients.Find(seen.tile, kTileKeys * width_, &args);
+    BackwardTile(args);
+  });
+  if (dq_THC != nullptr) {
+    StoreQueryGradient(dq_THC);
   }
 }
 
@@ -197,36 +234,22 @@ void RangeAttentionBackwardFast(const ExecContext& ctx,
   const AttentionView& view = in.view;
   const AttentionPlan plan(view);
   const std::vector<char> visited = plan.VisitedTiles();
-  const PackedTiles k_CN(ctx, LayoutOf(view, true), in.k_NGC, visited);
-  const PackedTiles v_CN(ctx, LayoutOf(view, true), in.v_NGC, visited);
-  const PackedTiles k_NC(ctx, LayoutOf(view, false), in.k_NGC, visited);
-  const TileLayout rows_layout = LayoutOf(view, false);
+  const TileLayout columns = LayoutOf(view, true);
+  const TileLayout rows = LayoutOf(view, false);
+  const BackwardKeys keys = {PackedTiles(ctx, columns, in.k_NGC, visited),
+                             PackedTiles(ctx, rows, in.k_NGC, visited),
+                             PackedTiles(ctx, columns, in.v_NGC, visited)};
   const bool wants_keys = dk_NGC != nullptr || dv_NGC != nullptr;
-  TileSums sums(ctx, wants_keys ? 2 * rows_layout.tile_size() : 0,
+  TileSums sums(ctx, wants_keys ? 2 * rows.tile_size() : 0,
                 CutIntoPieces(WorkOf(plan), view.G));
   const auto num_pieces = static_cast<std::int64_t>(sums.pieces().size());
   ParallelFor(num_pieces, 1, [&](std::int64_t i, std::int64_t) {
-    const SumPiece& piece = sums.pieces()[static_cast<std::size_t>(i)];
-    BackwardPanel<T> rows(in, saved, rows_layout.width());
-    for (const std::int64_t index : piece.panels) {
-      rows.Begin(plan.panel(plan.num_panels() - 1 - index));
-      rows.panel().ForEachTile([&](const TileSeen& seen) {
-        float* dkv = wants_keys
-                         ? sums.tile(static_cast<std::size_t>(i), seen.tile)
-                         : nullptr;
-        BackwardTileArgs args = rows.Args(seen);
-        args.k_CN = k_CN.tile(piece.output, seen.tile);
-        args.k_NC = k_NC.tile(piece.output, seen.tile);
-        args.v_CN = v_CN.tile(piece.output, seen.tile);
-        args.dq_PC = dq_THC == nullptr ? nullptr : args.dq_PC;
-        args.dk_NC = dk_NGC == nullptr ? nullptr : dkv;
-        args.dv_NC =
-            dv_NGC == nullptr ? nullptr : dkv + rows_layout.tile_size();
-        BackwardTile(args);
-      });
-      if (dq_THC != nullptr) {
-        rows.StoreQueryGradient(dq_THC);
-      }
+    const auto at = static_cast<std::size_t>(i);
+    BackwardPanel<T> panel(in, saved, keys);
+    for (const std::int64_t index : sums.pieces()[at].panels) {
+      panel.Begin(plan.panel(plan.num_panels() - 1 - index));
+      panel.AddTiles(sums.pieces()[at].output,
+                     {sums, at, dk_NGC != nullptr, dv_NGC != nullptr}, dq_THC);
     }
   });
   if (wants_keys) {

@@ -20,7 +20,7 @@ namespace rtpurbo::kernels::cpu {
 inline constexpr std::int64_t kTileKeys = 64;
 // Rows of a strip: 6 rows by 2 vectors of sums, 2 vectors of the right operand
 // and one number of the left fill the 16 registers of SSE2 and AVX2.
-inline constexpr int kStripRows = 6;
+inline constexpr std::int64_t kStripRows = 6;
 
 // Floats in a vector of this machine: 4, 8 or 16. Columns of packed operands
 // are padded to a multiple of it.
@@ -40,7 +40,7 @@ template <int kBytes>
 struct Simd {
   using F [[gnu::vector_size(kBytes)]] = float;
   using I [[gnu::vector_size(kBytes)]] = std::int32_t;
-  static constexpr int kWidth = kBytes / 4;
+  static constexpr std::int64_t kWidth = kBytes / 4;
 };
 
 template <typename V>
@@ -77,6 +77,41 @@ RTPURBO_INLINE inline void Exp2(typename Simd<kBytes>::F* x) {
 // What a product adds to: nothing, c, or alpha c with one alpha a row.
 enum class Start : std::uint8_t { kZero, kAdd, kScale };
 
+template <int kBytes, int kRows, int kVectors>
+struct Sums {
+  using F = typename Simd<kBytes>::F;
+  static constexpr std::int64_t kWidth = Simd<kBytes>::kWidth;
+
+  template <Start kStart>
+  RTPURBO_INLINE void Begin(const float* c, std::int64_t stride,
+                            const float* alpha) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        of[r][v] = F{};
+        if constexpr (kStart != Start::kZero) {
+          Load(c + r * stride + v * kWidth, &of[r][v]);
+        }
+        if constexpr (kStart == Start::kScale) {
+          of[r][v] *= alpha[r];
+        }
+      }
+    }
+  }
+  RTPURBO_INLINE void End(float* c, std::int64_t stride) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        Store(of[r][v], c + r * stride + v * kWidth);
+      }
+    }
+  }
+
+  F of[kRows][kVectors];
+};
+
 // c = start + a b for kRows rows and kVectors vectors of columns. Sums are kept
 // in registers, over k in order. With kTransposed, a is stored [k][row].
 template <int kBytes, int kRows, int kVectors, Start kStart, bool kTransposed>
@@ -84,27 +119,13 @@ RTPURBO_INLINE inline void Product(const float* a, std::int64_t stride_a,
                                    const float* b, std::int64_t stride_b,
                                    std::int64_t K, const float* alpha, float* c,
                                    std::int64_t stride_c) {
-  using F = typename Simd<kBytes>::F;
-  constexpr int kWidth = Simd<kBytes>::kWidth;
-  F sum[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      sum[r][v] = F{};
-      if constexpr (kStart != Start::kZero) {
-        Load(c + r * stride_c + v * kWidth, &sum[r][v]);
-      }
-      if constexpr (kStart == Start::kScale) {
-        sum[r][v] *= alpha[r];
-      }
-    }
-  }
+  Sums<kBytes, kRows, kVectors> sums;
+  sums.template Begin<kStart>(c, stride_c, alpha);
   for (std::int64_t k = 0; k < K; ++k) {
-    F b_k[kVectors];
+    typename Simd<kBytes>::F b_k[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      Load(b + k * stride_b + v * kWidth, &b_k[v]);
+      Load(b + k * stride_b + v * Simd<kBytes>::kWidth, &b_k[v]);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -112,17 +133,11 @@ RTPURBO_INLINE inline void Product(const float* a, std::int64_t stride_a,
           kTransposed ? a[k * stride_a + r] : a[r * stride_a + k];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] += a_rk * b_k[v];
+        sums.of[r][v] += a_rk * b_k[v];
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      Store(sum[r][v], c + r * stride_c + v * kWidth);
-    }
-  }
+  sums.End(c, stride_c);
 }
 
 // Which lanes of a vector of keys a row sees: bit `first` of `seen` and those
