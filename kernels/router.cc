@@ -33,7 +33,7 @@ void RouterSelect(const ExecContext& ctx, const Tensor& z_TE, Tensor* prob_TE,
     ParallelFor(T_, kRows, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         cpu::RouterSoftmax(z + t * E, E, prob + t * E);
-        cpu::RouterChoose(prob + t * E, E, K, expert + t * K);
+        cpu::ChooseHighest(prob + t * E, E, K, expert + t * K);
       }
     });
   });

@@ -102,14 +102,19 @@ HeadMap LocalMap(const ModelConfig& config) {
   return Uniform(config, "window only", false);
 }
 
+std::vector<std::size_t> RankScores(const std::vector<float>& score) {
+  std::vector<std::size_t> order(score.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, auto b) { return score[a] > score[b]; });
+  return order;
+}
+
 HeadMap MapFromScores(const ModelConfig& config, double share,
                       const std::vector<float>& score) {
   const auto num_heads = static_cast<std::size_t>(config.num_query_heads());
   CHECK_EQ(score.size(), num_heads);
-  std::vector<std::size_t> order(num_heads);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, auto b) { return score[a] > score[b]; });
+  const std::vector<std::size_t> order = RankScores(score);
   const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(
       std::llround(share * static_cast<double>(num_heads)), 1,
       config.num_query_heads()));

@@ -38,6 +38,8 @@ struct HeadMap {
 // All query heads dense, or none.
 HeadMap DenseMap(const ModelConfig& config);
 HeadMap LocalMap(const ModelConfig& config);
+// Positions of `score` from the best; of equal scores the earlier first.
+std::vector<std::size_t> RankScores(const std::vector<float>& score);
 // The round(share * heads) best of all layers ranked together, at least one;
 // of equal scores the earlier head. `score` holds layer * H + head.
 HeadMap MapFromScores(const ModelConfig& config, double share,

@@ -9,19 +9,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/core/dtype.h"
+#include "kernels/cpu/decisions.h"
 
 namespace rtpurbo::kernels::cpu {
-
-// Decisions look at the real part only.
-template <typename A>
-double RealPart(const A& a) {
-  return static_cast<double>(std::real(a));
-}
 
 template <typename T>
 void RouterSoftmax(const T* z_E, std::int64_t E, Accum<T>* prob_E) {
@@ -39,23 +32,6 @@ void RouterSoftmax(const T* z_E, std::int64_t E, Accum<T>* prob_E) {
   for (std::int64_t e = 0; e < E; ++e) {
     prob_E[e] /= sum;
   }
-}
-
-// The K highest, falling; of equal ones the lower index.
-template <typename A>
-void RouterChoose(const A* prob_E, std::int64_t E, std::int64_t K,
-                  std::int32_t* expert_K) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(E));
-  for (std::int64_t e = 0; e < E; ++e) {
-    order[static_cast<std::size_t>(e)] = static_cast<std::int32_t>(e);
-  }
-  std::partial_sort(order.begin(), order.begin() + K, order.end(),
-                    [&](std::int32_t a, std::int32_t b) {
-                      const double pa = RealPart(prob_E[a]);
-                      const double pb = RealPart(prob_E[b]);
-                      return pa > pb || (pa == pb && a < b);
-                    });
-  std::copy_n(order.begin(), K, expert_K);
 }
 
 template <typename A>

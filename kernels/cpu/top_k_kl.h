@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <cstdint>
 #include <vector>
 
 #include "kernels/core/dtype.h"
+#include "kernels/cpu/decisions.h"
 
 namespace rtpurbo::kernels::cpu {
 
@@ -21,9 +21,9 @@ template <typename A>
 void LogSoftmax(const A* z_K, std::int64_t K, A* log_K) {
   using std::exp;
   using std::log;
-  double highest = static_cast<double>(std::real(z_K[0]));
+  double highest = RealPart(z_K[0]);
   for (std::int64_t k = 1; k < K; ++k) {
-    highest = std::max(highest, static_cast<double>(std::real(z_K[k])));
+    highest = std::max(highest, RealPart(z_K[k]));
   }
   const A shift = A(static_cast<float>(highest));
   A sum{};
@@ -99,22 +99,8 @@ void TopKKlRowWeight(const T* x_D, const std::int32_t* id_K,
 template <typename T>
 void TopKRow(const T* z_V, std::int64_t V, std::int64_t K, float* value_K,
              std::int32_t* id_K) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(V));
-  for (std::size_t v = 0; v < order.size(); ++v) {
-    order[v] = static_cast<std::int32_t>(v);
-  }
-  std::partial_sort(
-      order.begin(), order.begin() + K, order.end(),
-      [&](std::int32_t a, std::int32_t b) {
-        const float za = static_cast<float>(z_V[a]);
-        const float zb = static_cast<float>(z_V[b]);
-        if (std::isnan(za) || std::isnan(zb)) {
-          return std::isnan(za) == std::isnan(zb) ? a < b : std::isnan(zb);
-        }
-        return za > zb || (za == zb && a < b);
-      });
+  ChooseHighest(z_V, V, K, id_K);
   for (std::int64_t k = 0; k < K; ++k) {
-    id_K[k] = order[static_cast<std::size_t>(k)];
     value_K[k] = static_cast<float>(z_V[id_K[k]]);
   }
 }

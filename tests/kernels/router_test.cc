@@ -61,6 +61,16 @@ std::vector<std::int32_t> SortAll(const std::vector<float>& z_E,
   return order;
 }
 
+// A diverged model must not break the order that the choice sorts by.
+TEST(RouterTest, RowsOfNaNStillChooseDifferentExperts) {
+  const auto device = *Device::Open(DeviceType::kCpu);
+  const ExecContext ctx = device->ctx();
+  const std::vector<float> scores(20, std::nanf(""));
+  const Routed routed = Select(ctx, FromHost(ctx, scores, {1, 20}), 3);
+  EXPECT_EQ(ToHost<std::int32_t>(ctx, routed.expert),
+            (std::vector<std::int32_t>{0, 1, 2}));
+}
+
 TEST(RouterTest, TakesTheHighestAndOfEqualOnesTheLower) {
   const auto device = *Device::Open(DeviceType::kCpu);
   const ExecContext ctx = device->ctx();

@@ -1,7 +1,7 @@
 #include "trainer/stages/head_calibration.h"
 
 #include <algorithm>
-#include <numeric>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -77,12 +77,10 @@ void AddGateGradients(Transformer& model, const Labelled& question,
   }
 }
 
+// Positions of the `count` best, ascending.
 std::vector<std::size_t> Best(const std::vector<float>& score,
                               std::int64_t count) {
-  std::vector<std::size_t> order(score.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, auto b) { return score[a] > score[b]; });
+  std::vector<std::size_t> order = RankScores(score);
   order.resize(static_cast<std::size_t>(count));
   std::sort(order.begin(), order.end());
   return order;
