@@ -68,6 +68,7 @@ class Transformer {
   Transformer& operator=(const Transformer&) = delete;
 
   const ModelConfig& config() const { return config_; }
+  const Options& options() const { return options_; }
   const ExecContext& ctx() const { return ctx_; }
 
   struct Group {
