@@ -44,7 +44,7 @@ std::int64_t Draw(std::int64_t count, Rng& rng, Heads* candidates,
 }
 
 absl::Status Malformed(absl::string_view file, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(file, ": ", what));
+  return absl::FailedPreconditionError(absl::StrCat(file, ": ", what));
 }
 
 double ShareOf(const ModelConfig& config, const HeadMap& map) {
@@ -163,6 +163,9 @@ absl::StatusOr<HeadMap> HeadMapFromHeadwise(const ModelConfig& config,
                                             absl::string_view file) {
   const nlohmann::json root = nlohmann::json::parse(
       json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  if (root.is_discarded()) {
+    return absl::DataLossError(absl::StrCat(file, ": not valid JSON"));
+  }
   if (!root.is_object()) {
     return Malformed(file, "is not a JSON object");
   }

@@ -49,8 +49,8 @@ HeadMap MapFromScores(const ModelConfig& config, double share,
 // enough others; what is missing is drawn from the other layers.
 HeadMap RandomMap(const HeadMap& map, std::uint64_t seed, bool per_layer);
 
-// The text of a heads.*.textproto file, and back. Errors name `file`, and the
-// line where the text is malformed.
+// The text of a heads.*.textproto file, and back. DataLoss names `file`, and
+// the line where the text is malformed.
 std::string ToText(const HeadMap& map);
 absl::StatusOr<HeadMap> HeadMapFromText(absl::string_view text,
                                         absl::string_view file);
@@ -61,6 +61,8 @@ absl::Status CheckFits(const ModelConfig& config, const HeadMap& map,
 // reads ("0".."L-1": 0/1 for each query head), or a pattern file of
 // DuoAttention (a line of gate values for each layer, one for each key/value
 // head; those of at least `threshold` retrieve).
+// DataLoss if the JSON is damaged, FailedPrecondition for a map that is
+// malformed or of another model; both name `file`.
 absl::StatusOr<HeadMap> HeadMapFromHeadwise(const ModelConfig& config,
                                             absl::string_view json,
                                             absl::string_view file);

@@ -94,8 +94,8 @@ class Reader {
   const Json& operator[](const char* key) const { return object_[key]; }
 
   void Fail(absl::string_view key, absl::string_view what) {
-    status_.Update(
-        absl::InvalidArgumentError(absl::StrCat(file_, ": ", key, " ", what)));
+    status_.Update(absl::FailedPreconditionError(
+        absl::StrCat(file_, ": ", key, " ", what)));
   }
   void Refuse(absl::string_view key, absl::string_view why) {
     status_.Update(absl::UnimplementedError(
@@ -233,10 +233,10 @@ absl::StatusOr<Json> ParseObject(absl::string_view json,
   Json root = Json::parse(json.begin(), json.end(), nullptr,
                           /*allow_exceptions=*/false);
   if (root.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": not valid JSON"));
+    return absl::DataLossError(absl::StrCat(file, ": not valid JSON"));
   }
   if (!root.is_object()) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(file, ": not a JSON object"));
   }
   return root;

@@ -44,8 +44,8 @@ struct ModelConfig {
     return head / (num_heads / num_kv_heads);
   }
 
-  // `file` is named in errors: InvalidArgument for what is malformed or
-  // missing, Unimplemented for what is not supported.
+  // `file` is named in errors: DataLoss if it is not JSON, FailedPrecondition
+  // for what is malformed or missing, Unimplemented for what is not supported.
   static absl::StatusOr<ModelConfig> Parse(absl::string_view json,
                                            absl::string_view file);
 };

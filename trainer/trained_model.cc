@@ -17,7 +17,7 @@ absl::Status CheckShape(const SafetensorsFolder& weights,
                         const std::string& folder) {
   ASSIGN_OR_RETURN(const SafetensorsEntry* entry, weights.Find(tensor.name));
   if (entry->shape != tensor.shape) {
-    return absl::InvalidArgumentError(absl::StrCat(
+    return absl::FailedPreconditionError(absl::StrCat(
         folder, ": tensor ", tensor.name, " has shape [",
         absl::StrJoin(entry->shape, ", "), "], but config.json asks for [",
         absl::StrJoin(tensor.shape, ", "), "]"));
@@ -86,7 +86,7 @@ absl::Status CheckNothingIsLeft(const SafetensorsFolder& weights,
   }
   for (const std::string& name : weights.names()) {
     if (known.count(name) == 0) {
-      return absl::InvalidArgumentError(
+      return absl::FailedPreconditionError(
           absl::StrCat(folder, ": tensor ", name,
                        " has no place in a model of this config.json"));
     }

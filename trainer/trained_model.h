@@ -24,7 +24,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(FileSystem& files,
 
 // A model with the weights of a published folder. Each rank reads only its own
 // intervals of each tensor.
-// Returns NotFound, InvalidArgument or DataLoss, naming the file and tensor:
+// Returns NotFound, FailedPrecondition or DataLoss, naming the file and tensor:
 // what is missing, of another shape, or in the folder without a place here.
 absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
     const ExecContext& ctx, FileSystem& files, const std::string& folder,

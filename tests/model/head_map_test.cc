@@ -3,6 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/model/small_config.h"
+#include "tests/status_matchers.h"
 
 namespace rtpurbo::testing {
 namespace {
@@ -81,6 +82,18 @@ TEST(HeadMapTest, RefusesMalformedMapsByName) {
   EXPECT_THAT(error(R"({"0": [0,1,0], "1": [0,0,0,0]})"),
               HasSubstr("a list of 4"));
   EXPECT_THAT(error(R"({"0": [0,1,0,2], "1": [0,0,0,0]})"), HasSubstr("2"));
+}
+
+TEST(HeadMapTest, DamagedAndUnfitMapsAreToldApart) {
+  EXPECT_THAT(HeadMapFromHeadwise(SmallConfig(), "{\"0\": [0,", "map.json"),
+              StatusIs(absl::StatusCode::kDataLoss,
+                       HasSubstr("map.json: not valid JSON")));
+  EXPECT_THAT(HeadMapFromHeadwise(SmallConfig(), R"({"0": [0,1]})", "map.json"),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(HeadMapFromDuoAttention(SmallConfig(), "1 0\n", 0.5, "duo.tsv"),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(HeadMapFromText("layers {", "heads.textproto"),
+              StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST(HeadMapTest, ReadsAPatternOfDuoAttention) {

@@ -5,11 +5,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/status_matchers.h"
 
 namespace rtpurbo {
 namespace {
 
 using Json = nlohmann::json;
+using ::rtpurbo::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -148,11 +150,21 @@ TEST(ModelConfigTest, MalformedValuesNameFileAndKey) {
   EXPECT_THAT(ErrorWith("num_experts_per_tok", 9), HasSubstr("more than"));
   EXPECT_THAT(ErrorWith("mlp_only_layers", {-1}), HasSubstr("mlp_only_layers"));
   EXPECT_THAT(ErrorWith("eos_token_id", "end"), HasSubstr("eos_token_id"));
+}
+
+// None of these is a mistake on the command line or in a run's configuration.
+TEST(ModelConfigTest, DamagedUnfitAndUnsupportedConfigsAreToldApart) {
   EXPECT_THAT(
-      std::string(ModelConfig::Parse("{\"a\":", "f").status().message()),
-      HasSubstr("f: not valid JSON"));
-  EXPECT_THAT(std::string(ModelConfig::Parse("[]", "f").status().message()),
-              HasSubstr("f: not a JSON object"));
+      ModelConfig::Parse("{\"a\":", "f"),
+      StatusIs(absl::StatusCode::kDataLoss, HasSubstr("f: not valid JSON")));
+  EXPECT_THAT(ModelConfig::Parse("[]", "f"),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("f: not a JSON object")));
+  Json json = Moe();
+  json["head_dim"] = 31;
+  EXPECT_THAT(Parse(json), StatusIs(absl::StatusCode::kFailedPrecondition));
+  json["attention_bias"] = true;
+  EXPECT_THAT(Parse(json), StatusIs(absl::StatusCode::kUnimplemented));
 }
 
 }  // namespace
