@@ -152,7 +152,11 @@ TEST_P(RmsNormDeviceTest, ForwardAndBackward) {
                                &dx, &dw);
       return Tensors{y, r, dx, dw};
     };
-    ExpectTheCpu(run, Rounding());
+    Tolerance tolerance = Rounding();
+    if (D == 1) {  // dx is what cancelling leaves of two equal numbers
+      tolerance.max_difference = 1e-3;
+    }
+    ExpectTheCpu(run, tolerance);
   }
 }
 
