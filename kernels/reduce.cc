@@ -2,13 +2,21 @@
 
 #include <vector>
 
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
+#include "kernels/cuda/reduce.h"
 
 namespace rtpurbo::kernels {
 
 void SumSquares(const ExecContext& ctx, const Tensor& x, Tensor* sum) {
-  CheckHasKernel(ctx, "SumSquares");
   CHECK_EQ(sum->shape(), Shape{1});
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      const Storage space(ctx.Tagged("workspace"), cuda::kSumSquaresWorkspace);
+      return cuda::SumSquares(x.data<float>(), x.size(), sum->data<float>(),
+                              space.data(), ctx.stream);
+    }
+  }
   constexpr std::int64_t kPiece = 1 << 16;
   const float* values = x.data<float>();
   std::vector<double> partial(

@@ -1,8 +1,10 @@
 #include "kernels/write_cache.h"
 
 #include "kernels/core/check.h"
+#include "kernels/core/config.h"
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/write_cache.h"
+#include "kernels/cuda/write_cache.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -19,11 +21,28 @@ void CheckHead(const CacheView& cache, const CacheView::Head& head,
       << "slots of a cached head";
 }
 
+void WriteOnCuda(const ExecContext& ctx, const Tensor& k_TGC,
+                 const Tensor& v_TGC, const CacheView& cache) {
+  const std::int64_t G = k_TGC.dim(1);
+  CHECK_LE(G, cuda::kMaxCacheHeads) << "key/value heads of a cache on CUDA";
+  cuda::CacheWrite write = {.T = k_TGC.dim(0),
+                            .G = G,
+                            .row_bytes = k_TGC.dim(2) * SizeOf(k_TGC.dtype()),
+                            .length = cache.length,
+                            .sinks = cache.sinks,
+                            .heads_G = {}};
+  for (std::int64_t g = 0; g < G; ++g) {
+    const CacheView::Head& head = cache.heads_G[static_cast<std::size_t>(g)];
+    write.heads_G[g] = {head.key_NC.bytes(), head.value_NC.bytes(),
+                        head.key_NC.dim(0), head.ring};
+  }
+  cuda::WriteCache(write, k_TGC.bytes(), v_TGC.bytes(), ctx.stream);
+}
+
 }  // namespace
 
 void WriteCache(const ExecContext& ctx, const Tensor& k_TGC,
                 const Tensor& v_TGC, const CacheView& cache) {
-  CheckHasKernel(ctx, "WriteCache");
   const std::int64_t G = k_TGC.dim(1);
   const std::int64_t C = k_TGC.dim(2);
   const std::int64_t begin = cache.length - k_TGC.dim(0);
@@ -33,6 +52,11 @@ void WriteCache(const ExecContext& ctx, const Tensor& k_TGC,
   CHECK_LE(0, begin) << "more rows than positions";
   for (const CacheView::Head& head : cache.heads_G) {
     CheckHead(cache, head, k_TGC);
+  }
+  if constexpr (kHasCuda) {
+    if (OnCuda(ctx)) {
+      return WriteOnCuda(ctx, k_TGC, v_TGC, cache);
+    }
   }
   DispatchFloat(k_TGC.dtype(), [&]<typename T>() {
     ParallelFor(G, 1, [&](std::int64_t g, std::int64_t end) {

@@ -56,7 +56,7 @@ struct Row {
     return static_cast<int>(KeyEnd(b) - max(b * block, document));
   }
   __device__ bool Forced(const SelectShape& shape, std::int64_t b) const {
-    return b * block < document + shape.sinks ||
+    return (shape.sinks > 0 && b * block < document + shape.sinks) ||
            position - (KeyEnd(b) - 1) <= shape.recent;
   }
 };

@@ -85,9 +85,8 @@ inline Result Poisoned(const Selection& selection, const Problem& problem) {
           std::vector<std::int32_t>(rows * 2, -1)};
 }
 
-inline Result Select(const Selection& selection, const Problem& problem) {
-  const auto device = *Device::Open(DeviceType::kCpu);
-  const ExecContext ctx = device->ctx();
+inline Result SelectOn(const ExecContext& ctx, const Selection& selection,
+                       const Problem& problem) {
   const Result poisoned = Poisoned(selection, problem);
   const auto& [M, N, S, R, query_begin, x, y, documents] = problem;
   Tensor mask = FromHost(ctx, poisoned.mask_SMB,
@@ -98,6 +97,11 @@ inline Result Select(const Selection& selection, const Problem& problem) {
       query_begin, documents.empty() ? Tensor() : FromHost(ctx, documents, {N}),
       &mask, &kept);
   return {ToHost<std::int32_t>(ctx, mask), ToHost<std::int32_t>(ctx, kept)};
+}
+
+inline Result Select(const Selection& selection, const Problem& problem) {
+  const auto device = *Device::Open(DeviceType::kCpu);
+  return SelectOn(device->ctx(), selection, problem);
 }
 
 inline Result SelectBySorting(const Selection& selection,
@@ -183,8 +187,7 @@ inline void ExpectMinimal(const Selection& selection,
 }
 
 inline void ExpectTheDefinition(const Selection& selection,
-                                const Problem& problem) {
-  Result result = Select(selection, problem);
+                                const Problem& problem, Result result) {
   const SelectArgs args = Args(problem, &result);
   for (std::int64_t row = 0; row < problem.S * problem.M; ++row) {
     const std::int64_t s = row / problem.M;
@@ -204,6 +207,11 @@ inline void ExpectTheDefinition(const Selection& selection,
     EXPECT_EQ(result.kept_SM[row * 2], keys);
     EXPECT_EQ(result.kept_SM[row * 2 + 1], kept.size());
   }
+}
+
+inline void ExpectTheDefinition(const Selection& selection,
+                                const Problem& problem) {
+  ExpectTheDefinition(selection, problem, Select(selection, problem));
 }
 
 }  // namespace rtpurbo::testing
