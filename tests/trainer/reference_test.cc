@@ -1,5 +1,6 @@
 // A teacher against what the field's standard implementation computes for it
-// (transformers, float32; tests/data/reference).
+// (transformers, float32; tests/data/reference), on each device of the build;
+// and a training step of it on one device against the other.
 //
 // RTPURBO_TEACHER and RTPURBO_REFERENCE name another teacher's folder and the
 // path of its reference without ".json": tests/reference/check.sh does so.
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,6 +22,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/device_test.h"
 #include "trainer/model_input.h"
+#include "trainer/optimizer.h"
 #include "trainer/stages/head_calibration.h"
 #include "trainer/trained_model.h"
 
@@ -33,21 +36,35 @@ std::string FromEnvironment(const char* name, const std::string& otherwise) {
   return value == nullptr ? otherwise : value;
 }
 
-class ReferenceTest : public ::testing::Test {
+std::string DataFolder() {
+  return std::string(std::getenv("RTPURBO_ROOT")) + "/tests/data/";
+}
+std::string Reference() {
+  return FromEnvironment("RTPURBO_REFERENCE", DataFolder() + "reference/tiny");
+}
+
+std::unique_ptr<Transformer> Teacher(const ExecContext& ctx,
+                                     Transformer::Options options) {
+  options.max_positions = 4096;
+  auto model = LoadTransformer(
+      ctx, RealFileSystem(),
+      FromEnvironment("RTPURBO_TEACHER", DataFolder() + "tiny"), options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.ok() ? *std::move(model) : nullptr;
+}
+
+class ReferenceTest : public DeviceTest {
  protected:
   void SetUp() override {
-    const std::string data =
-        std::string(std::getenv("RTPURBO_ROOT")) + "/tests/data/";
-    const std::string teacher =
-        FromEnvironment("RTPURBO_TEACHER", data + "tiny");
-    const std::string reference =
-        FromEnvironment("RTPURBO_REFERENCE", data + "reference/tiny");
+    DeviceTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
     Transformer::Options options;
-    options.max_positions = 4096;
     options.comm = &alone_;
-    auto model = LoadTransformer(ctx(), RealFileSystem(), teacher, options);
-    ASSERT_TRUE(model.ok()) << model.status();
-    model_ = *std::move(model);
+    model_ = Teacher(ctx(), options);
+    ASSERT_NE(model_, nullptr);
+    const std::string reference = Reference();
     auto tensors = SafetensorsFolder::OpenFile(RealFileSystem(),
                                                reference + ".safetensors");
     ASSERT_TRUE(tensors.ok()) << tensors.status();
@@ -55,7 +72,6 @@ class ReferenceTest : public ::testing::Test {
     json_ = Json::parse(*RealFileSystem().ReadFile(reference + ".json"));
   }
 
-  ExecContext ctx() const { return device_->ctx(); }
   const ModelConfig& config() const { return model_->config(); }
   Transformer& model() { return *model_; }
   const Json& json() const { return json_; }
@@ -95,11 +111,13 @@ class ReferenceTest : public ::testing::Test {
 
  private:
   SoloCommunicator alone_;
-  std::unique_ptr<Device> device_ = *Device::Open(DeviceType::kCpu);
   std::unique_ptr<Transformer> model_;
   std::unique_ptr<SafetensorsFolder> tensors_;
   Json json_;
 };
+
+INSTANTIATE_TEST_SUITE_P(Devices, ReferenceTest, ::testing::ValuesIn(Devices()),
+                         [](const auto& p) { return DeviceName(p.param); });
 
 // The largest difference over the largest value; printed, for BENCHMARKS.md.
 double RelativeError(const char* what, const std::vector<float>& actual,
@@ -118,7 +136,7 @@ double RelativeError(const char* what, const std::vector<float>& actual,
   return difference / largest;
 }
 
-TEST_F(ReferenceTest, LogitsOfTheLast48RowsAreTheSame) {
+TEST_P(ReferenceTest, LogitsOfTheLast48RowsAreTheSame) {
   const std::vector<float> logits =
       Logits(Ids("passage.ids"), 48, DenseMap(config()));
   EXPECT_LE(RelativeError("logits", logits, Floats("passage.logits_last48")),
@@ -127,7 +145,7 @@ TEST_F(ReferenceTest, LogitsOfTheLast48RowsAreTheSame) {
 
 // A router tie may send a token to another expert; every row after it may then
 // differ. At most one such row in 384.
-TEST_F(ReferenceTest, LogSumsOfAllRowsAreTheSame) {
+TEST_P(ReferenceTest, LogSumsOfAllRowsAreTheSame) {
   const std::vector<std::int32_t> ids = Ids("passage.ids");
   const auto T = static_cast<std::int64_t>(ids.size());
   const std::vector<float> logits = Logits(ids, T, DenseMap(config()));
@@ -154,7 +172,7 @@ TEST_F(ReferenceTest, LogSumsOfAllRowsAreTheSame) {
   EXPECT_LE(flips, 1);
 }
 
-TEST_F(ReferenceTest, RowsAfterEachLayerAreTheSame) {
+TEST_P(ReferenceTest, RowsAfterEachLayerAreTheSame) {
   const std::vector<std::int32_t> ids = Ids("passage.ids");
   const auto T = static_cast<std::int64_t>(ids.size());
   const Attend dense = RangeAttend(MakePatterns(config(), DenseMap(config())));
@@ -178,7 +196,7 @@ TEST_F(ReferenceTest, RowsAfterEachLayerAreTheSame) {
   EXPECT_GE(compared, 2);
 }
 
-TEST_F(ReferenceTest, NeedleScoresAreTheSame) {
+TEST_P(ReferenceTest, NeedleScoresAreTheSame) {
   const auto range = [&](const char* key) {
     return kernels::RowRange{json()["needle"][key][0],
                              json()["needle"][key][1]};
@@ -196,7 +214,7 @@ TEST_F(ReferenceTest, NeedleScoresAreTheSame) {
   EXPECT_LE(worst, 1e-5);
 }
 
-TEST_F(ReferenceTest, WindowedLogitsAreTheSame) {
+TEST_P(ReferenceTest, WindowedLogitsAreTheSame) {
   const std::vector<float> logits =
       Logits(Ids("needle.ids"), 32, Windowed(Json::array()));
   EXPECT_LE(RelativeError("windowed logits", logits,
@@ -204,12 +222,97 @@ TEST_F(ReferenceTest, WindowedLogitsAreTheSame) {
             1e-4);
 }
 
-TEST_F(ReferenceTest, HybridLogitsAreTheSame) {
+TEST_P(ReferenceTest, HybridLogitsAreTheSame) {
   const std::vector<float> logits =
       Logits(Ids("needle.ids"), 32, Windowed(json()["hybrid_heads"]));
   EXPECT_LE(RelativeError("hybrid logits", logits,
                           Floats("hybrid256_sink4.logits_last32")),
             1e-4);
+}
+
+// What the teacher says of the passage, computed on the CPU in f32.
+struct HostLabels {
+  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> token_LK;
+  std::vector<float> logit_LK;
+  std::vector<float> lse_L;
+};
+constexpr std::int64_t kLabelRows = 200;
+constexpr std::int64_t kTopK = 10;
+
+HostLabels LabelsOfThePassage() {
+  const auto device = *Device::Open(DeviceType::kCpu);
+  const ExecContext ctx = device->ctx();
+  SoloCommunicator alone;
+  Transformer::Options options;
+  options.comm = &alone;
+  const auto model = Teacher(ctx, options);
+  auto tensors = *SafetensorsFolder::OpenFile(RealFileSystem(),
+                                              Reference() + ".safetensors");
+  const Bytes raw = *tensors.Raw("passage.ids");
+  HostLabels labels;
+  labels.ids.resize(raw.size() / sizeof(std::int32_t));
+  std::memcpy(labels.ids.data(), raw.data(), raw.size());
+  const TopLabels top = TeacherLabels(
+      *model, MakeInput(ctx, labels.ids, kLabelRows),
+      RangeAttend(MakePatterns(model->config(), DenseMap(model->config()))),
+      kTopK);
+  labels.token_LK = ToHost<std::int32_t>(ctx, top.id_LK);
+  labels.logit_LK = ToHost<float>(ctx, top.logit_LK);
+  labels.lse_L = ToHost<float>(ctx, top.lse_L);
+  return labels;
+}
+
+// Losses of a windowed student before each of a few steps of AdamW on all its
+// weights.
+std::vector<double> LossesOfSteps(DeviceType type, DType dtype,
+                                  const HostLabels& host) {
+  const auto device = *Device::Open(type);
+  const ExecContext ctx = device->ctx();
+  SoloCommunicator alone;
+  Transformer::Options options;
+  options.dtype = dtype;
+  options.comm = &alone;
+  options.trainable = {Role::kEmbedding, Role::kAttention, Role::kNorms,
+                       Role::kRouter,    Role::kExperts,   Role::kHead};
+  const auto model = Teacher(ctx, options);
+  HeadMap map = LocalMap(model->config());
+  map.window = 64;
+  map.sinks = 4;
+  const Attend attend = RangeAttend(MakePatterns(model->config(), map));
+  const TopLabels labels = {FromHost(ctx, host.token_LK, {kLabelRows, kTopK}),
+                            FromHost(ctx, host.logit_LK, {kLabelRows, kTopK}),
+                            FromHost(ctx, host.lse_L, {kLabelRows})};
+  Optimizer optimizer(ctx, TrainedTensors(*model), {});
+  std::vector<double> losses;
+  for (std::int64_t step = 0; step < 3; ++step) {
+    Tape tape(ctx);
+    const Var x =
+        model->Hidden(tape, MakeInput(ctx, host.ids, kLabelRows), attend);
+    const Var loss = LabelLoss(tape, *model, x, labels);
+    losses.push_back(ToFloat(ctx, loss.value()) / kLabelRows);
+    tape.Backward(loss, 1.0F / kLabelRows);
+    optimizer.Step(step, 1e-4, optimizer.GradNorm());
+  }
+  return losses;
+}
+
+TEST(TrainingStepTest, LosesTheSameOnBothDevices) {
+  if (const auto device = Device::Open(DeviceType::kCuda); !device.ok()) {
+    GTEST_SKIP() << "skipped: " << device.status().message();
+  }
+  const HostLabels labels = LabelsOfThePassage();
+  for (const auto& [dtype, tolerance] :
+       {std::pair{DType::kF32, 1e-4}, {DType::kBF16, 1e-2}}) {
+    const auto cpu = LossesOfSteps(DeviceType::kCpu, dtype, labels);
+    const auto cuda = LossesOfSteps(DeviceType::kCuda, dtype, labels);
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      std::printf("%s step %zu: loss %.7g on the CPU, %.7g on CUDA\n",
+                  Name(dtype), i, cpu[i], cuda[i]);
+      EXPECT_LE(std::abs(cuda[i] - cpu[i]), tolerance * cpu[i]) << i;
+    }
+    EXPECT_LT(cpu.back(), cpu.front());  // it learns
+  }
 }
 
 }  // namespace
