@@ -2,12 +2,15 @@
 
 #include "kernels/attention_view.h"
 #include "kernels/core/check.h"
+#include "kernels/core/config.h"
 #include "kernels/cpu/alignment_kl_fast.h"
+#include "kernels/cuda/alignment_kl.h"
 
 namespace rtpurbo::kernels {
 namespace {
 
-void CheckInputs(const AlignmentInputs& in) {
+// Positions on a device cannot be looked at.
+void CheckInputs(const AlignmentInputs& in, bool rows_on_host) {
   const std::int64_t T_ = in.q_THC.dim(0);
   const std::int64_t H = in.q_THC.dim(1);
   const std::int64_t M = in.x_MSR.dim(0);
@@ -24,7 +27,7 @@ void CheckInputs(const AlignmentInputs& in) {
     CHECK(0 <= h && h < H) << "retrieval head " << h << " of " << H;
   }
   const auto* row_M = in.row_M.data<std::int32_t>();
-  for (std::int64_t m = 0; m < M; ++m) {
+  for (std::int64_t m = 0; rows_on_host && m < M; ++m) {
     CHECK((m == 0 ? 0 : row_M[m - 1]) <= row_M[m] && row_M[m] < T_)
         << "row " << m << " at position " << row_M[m]
         << "; positions ascend and are below " << T_;
@@ -39,19 +42,52 @@ float* DataOrNull(const Tensor& gradient, const Tensor& of) {
   return gradient.data<float>();
 }
 
+template <typename T>
+void RunOnCuda(const ExecContext& ctx, const AttentionView& view,
+               const AlignmentInputs& in, float grad_scale, float* kl_SM,
+               float* dx_MSR, float* dy_TSR) {
+  const cuda::AlignmentShape shape = {
+      .T = view.T,
+      .M = in.x_MSR.dim(0),
+      .H = view.H,
+      .G = view.G,
+      .C = view.C,
+      .S = static_cast<std::int64_t>(in.head_S.size()),
+      .R = in.x_MSR.dim(2),
+      .scale = view.scale,
+      .grad_scale = grad_scale,
+      .head_S = in.head_S.data(),
+      .kv_head_H = view.kv_head_H,
+      .document_N = view.document_N};
+  const Storage space(ctx.Tagged("workspace"),
+                      cuda::AlignmentWorkspace(shape));
+  cuda::AlignmentKl<T>(shape,
+                       {in.q_THC.data<T>(), in.k_TGC.data<T>(),
+                        in.lse_HT.data<float>(), in.x_MSR.data<float>(),
+                        in.y_TSR.data<float>(), in.row_M.data<std::int32_t>()},
+                       space.data(), kl_SM, dx_MSR, dy_TSR, ctx.stream);
+}
+
 }  // namespace
 
 void AlignmentKl(const ExecContext& ctx, const AttentionPattern& pattern,
                  const AlignmentInputs& in, float grad_scale, Tensor* kl_SM,
                  Tensor* dx_MSR, Tensor* dy_TSR) {
-  CheckHasKernel(ctx, "AlignmentKl");
-  CheckInputs(in);
+  CheckInputs(in, !OnCuda(ctx));
   const std::int64_t M = in.x_MSR.dim(0);
   const auto S = static_cast<std::int64_t>(in.head_S.size());
   CHECK_EQ(kl_SM->shape(), (Shape{S, M}));
   const AttentionPattern dense = DensePattern(pattern, in.q_THC.dim(1));
-  const AttentionView view = ViewOf(dense, in.q_THC, in.k_TGC, 0);
+  const AttentionView view = ViewOf(dense, in.q_THC, in.k_TGC, 0, !OnCuda(ctx));
+  float* kl = kl_SM->data<float>();
+  float* dx = DataOrNull(*dx_MSR, in.x_MSR);
+  float* dy = DataOrNull(*dy_TSR, in.y_TSR);
   DispatchFloat(in.q_THC.dtype(), [&]<typename T>() {
+    if constexpr (kHasCuda) {
+      if (OnCuda(ctx)) {
+        return RunOnCuda<T>(ctx, view, in, grad_scale, kl, dx, dy);
+      }
+    }
     const cpu::AlignmentArgs<T> args = {.view = view,
                                         .q_THC = in.q_THC.data<T>(),
                                         .k_TGC = in.k_TGC.data<T>(),
@@ -63,9 +99,7 @@ void AlignmentKl(const ExecContext& ctx, const AttentionPattern& pattern,
                                         .M = M,
                                         .S = S,
                                         .R = in.x_MSR.dim(2)};
-    cpu::AlignmentKlFast<T>(ctx, args, grad_scale, kl_SM->data<float>(),
-                            DataOrNull(*dx_MSR, in.x_MSR),
-                            DataOrNull(*dy_TSR, in.y_TSR));
+    cpu::AlignmentKlFast<T>(ctx, args, grad_scale, kl, dx, dy);
   });
 }
 

@@ -5,7 +5,11 @@
 // block owns 64 keys of a slot and walks the rows that see one of them, in
 // order, for dy. Nothing is summed by atomics.
 
+#include <algorithm>
+#include <type_traits>
+
 #include "kernels/cuda/alignment_kl.h"
+#include "kernels/cuda/alignment_kl_sm90.cuh"
 #include "kernels/cuda/range_tiles.cuh"
 #include "kernels/cuda/range_visible.cuh"
 
@@ -80,10 +84,28 @@ __device__ void LoadKeys(const Args<T>& args, int s, int key, bool full,
            static_cast<int>(shape.R), key, end, &shared->y);
 }
 
-// Row `up` of the rows and key `key`.
 template <typename S>
 __device__ bool Sees(const S& shared, int row, int key) {
   return key <= shared.position[row] && key >= shared.document[row];
+}
+
+// Zeros the projected keys of the tile that none of the rows sees: they may
+// hold NaN, and 0 x NaN would spoil a sum over keys.
+template <int kWidth, int kProjected>
+__device__ void ZeroUnseen(int key, int rows,
+                           Shared<kWidth, kProjected>* shared) {
+  const int n = static_cast<int>(threadIdx.x);
+  if (n >= kSide) {
+    return;
+  }
+  for (int row = 0; row < rows; ++row) {
+    if (Sees(*shared, row, key + n)) {
+      return;
+    }
+  }
+  for (float& value : shared->y.rows[n]) {
+    value = 0;
+  }
 }
 
 __device__ float LaneMax(float value) {
@@ -189,6 +211,11 @@ __global__ void RowKernel(const __grid_constant__ Args<T> args,
       }
     }
     __syncthreads();
+    if (key + kSide - 1 > shared.position[0] ||
+        key < shared.document[last - first]) {
+      ZeroUnseen(key, last - first + 1, &shared);
+      __syncthreads();
+    }
     AddProduct(shared.w, shared.y, dx);
     __syncthreads();
   }
@@ -274,13 +301,27 @@ void Run(const Args<T>& args, float* lse_SM, float* kl_SM, float* dx_MSR,
 
 }  // namespace
 
+std::int64_t AlignmentWorkspace(const AlignmentShape& shape) {
+  std::int64_t packed = 0;
+  PlacePacked(shape, nullptr, &packed);
+  return std::max(packed,
+                  shape.S * shape.M * static_cast<std::int64_t>(sizeof(float)));
+}
+
 template <typename T>
 void AlignmentKl(const AlignmentShape& shape, const AlignmentPointers<T>& in,
-                 float* lse_SM, float* kl_SM, float* dx_MSR, float* dy_TSR,
+                 void* workspace, float* kl_SM, float* dx_MSR, float* dy_TSR,
                  void* stream) {
   CHECK(shape.S <= kMaxSlots) << shape.S << " retrieval heads of a layer";
   CHECK(shape.R <= 64) << "projection width " << shape.R
                        << ": at most 64 on CUDA";
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (HasAlignmentKlSm90(shape, in)) {
+      return AlignmentKlSm90(shape, in, workspace, kl_SM, dx_MSR, dy_TSR,
+                             stream);
+    }
+  }
+  auto* lse_SM = static_cast<float*>(workspace);
   Args<T> args = {shape, in, {}, {}};
   for (std::int64_t s = 0; s < shape.S; ++s) {
     args.head[s] = static_cast<std::int16_t>(shape.head_S[s]);
@@ -298,9 +339,9 @@ void AlignmentKl(const AlignmentShape& shape, const AlignmentPointers<T>& in,
 
 using F = float;
 template void AlignmentKl(const AlignmentShape&, const AlignmentPointers<F>&,
-                          F*, F*, F*, F*, void*);
+                          void*, F*, F*, F*, void*);
 template void AlignmentKl(const AlignmentShape&,
-                          const AlignmentPointers<BFloat16>&, F*, F*, F*, F*,
+                          const AlignmentPointers<BFloat16>&, void*, F*, F*, F*,
                           void*);
 
 }  // namespace rtpurbo::kernels::cuda

@@ -34,12 +34,23 @@ struct AlignmentPointers {
   const std::int32_t* row_M;
 };
 
-// lse_SM: scratch, S x M floats. dx or dy may be null.
-// REQUIRES: C <= 128, R <= 64, S <= 256.
+// Bytes of scratch.
+std::int64_t AlignmentWorkspace(const AlignmentShape& shape);
+
+// dx or dy may be null.
+// REQUIRES: C <= 128, R <= 64, S <= 256; workspace aligned to 16 bytes.
 template <typename T>
 void AlignmentKl(const AlignmentShape& shape, const AlignmentPointers<T>& in,
-                 float* lse_SM, float* kl_SM, float* dx_MSR, float* dy_TSR,
+                 void* workspace, float* kl_SM, float* dx_MSR, float* dy_TSR,
                  void* stream);
+
+// The same with tensor cores, which AlignmentKl takes where it can: bf16 on
+// Hopper, C 32, 64 or 128, R <= 16, inputs aligned to 16 bytes.
+bool HasAlignmentKlSm90(const AlignmentShape& shape,
+                        const AlignmentPointers<BFloat16>& in);
+void AlignmentKlSm90(const AlignmentShape& shape,
+                     const AlignmentPointers<BFloat16>& in, void* workspace,
+                     float* kl_SM, float* dx_MSR, float* dy_TSR, void* stream);
 
 }  // namespace rtpurbo::kernels::cuda
 

@@ -77,6 +77,14 @@ __device__ inline void CopyBox(const CUtensorMap& map, void* to,
       "l"(&map), "r"(x), "r"(y), "r"(z), "r"(SharedAddress(barrier))
       : "memory");
 }
+__device__ inline void CopyBytes(const void* from, void* to, int bytes,
+                                 Barrier* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1], %2, [%3];" ::"r"(SharedAddress(to)),
+      "l"(from), "r"(bytes), "r"(SharedAddress(barrier))
+      : "memory");
+}
 __device__ inline void PrefetchMap(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }

@@ -126,16 +126,6 @@ struct Shared {
 struct Maps {
   CUtensorMap q, k, v, d_o;
 };
-
-__device__ void CopyBytes(const void* from, void* to, int bytes,
-                          Barrier* barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-      "[%0], [%1], %2, [%3];" ::"r"(SharedAddress(to)),
-      "l"(from), "r"(bytes), "r"(SharedAddress(barrier))
-      : "memory");
-}
-
 template <int kWidth>
 __device__ void Produce(const Maps& maps, const RangeTable& table,
                         const GroupTable& groups, const RowStats& stats,

@@ -173,7 +173,10 @@ struct AlignmentOperator {
   void Run(DType dtype = DType::kF32, bool wants_dx = true,
            bool wants_dy = true) {
     const auto device = *Device::Open(DeviceType::kCpu);
-    const ExecContext ctx = device->ctx();
+    RunOn(device->ctx(), dtype, wants_dx, wants_dy);
+  }
+  void RunOn(const ExecContext& ctx, DType dtype, bool wants_dx = true,
+             bool wants_dy = true) {
     kernels::AttentionPattern pattern;
     pattern.scale = 0.5;
     pattern.kv_head_H = c.kv_head_H();
