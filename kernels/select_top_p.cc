@@ -35,9 +35,11 @@ void SelectOnCuda(const ExecContext& ctx, const Selection& selection,
       .sinks = selection.sinks,
       .recent = selection.recent,
       .scale = selection.scale};
-  const Storage space(ctx.Tagged("workspace"), cuda::SelectWorkspace(shape));
-  cuda::SelectTopP(shape, args.x_MSR, args.y_NSR, args.document_N,
-                   args.mask_SMB, args.kept_SM, space.data(), ctx.stream);
+  if constexpr (kHasCuda) {  // a debug build keeps this function without CUDA
+    const Storage space(ctx.Tagged("workspace"), cuda::SelectWorkspace(shape));
+    cuda::SelectTopP(shape, args.x_MSR, args.y_NSR, args.document_N,
+                     args.mask_SMB, args.kept_SM, space.data(), ctx.stream);
+  }
 }
 
 }  // namespace
