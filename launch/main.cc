@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   std::signal(SIGABRT, [](int) { std::_Exit(rtpurbo::kExitBug); });
   return rtpurbo::RunProgram(
       {
+          rtpurbo::NewGenerateCommand,
           rtpurbo::NewInspectCommand,
       },
       std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));

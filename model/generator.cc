@@ -209,20 +209,19 @@ absl::StatusOr<Generated> Generate(Transformer& model, SparseDecoder* decoder,
   return generated;
 }
 
-absl::StatusOr<Generated> Generate(Transformer& model, const SparseMode& mode,
-                                   std::span<const std::int32_t> prompt,
-                                   const GenerateOptions& options,
-                                   const OnToken& on_token) {
+absl::Status CheckPrompt(const Transformer& model,
+                         std::span<const std::int32_t> prompt,
+                         std::int64_t max_tokens) {
   if (prompt.empty()) {
     return absl::InvalidArgumentError(
         "cannot continue an empty prompt: give at least one token");
   }
-  const std::int64_t tokens =
-      static_cast<std::int64_t>(prompt.size()) + options.max_tokens;
-  if (tokens > model.options().max_positions) {
+  const std::int64_t positions =
+      static_cast<std::int64_t>(prompt.size()) + max_tokens;
+  if (positions > model.options().max_positions) {
     return absl::InvalidArgumentError(absl::StrCat(
         "cannot generate: a prompt of ", prompt.size(), " tokens and ",
-        options.max_tokens, " more need ", tokens,
+        max_tokens, " more need ", positions,
         " positions, the model is loaded for ", model.options().max_positions));
   }
   for (const std::int32_t id : prompt) {
@@ -232,6 +231,14 @@ absl::StatusOr<Generated> Generate(Transformer& model, const SparseMode& mode,
           model.config().vocab_size, " of the model"));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Generated> Generate(Transformer& model, const SparseMode& mode,
+                                   std::span<const std::int32_t> prompt,
+                                   const GenerateOptions& options,
+                                   const OnToken& on_token) {
+  RETURN_IF_ERROR(CheckPrompt(model, prompt, options.max_tokens));
   const SparseMode* const only = &mode;
   std::vector<KvCache> caches = Prefill(model, prompt, {&only, 1});
   RETURN_IF_ERROR(model.status());

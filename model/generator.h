@@ -101,9 +101,14 @@ absl::StatusOr<Generated> Generate(Transformer& model, SparseDecoder* decoder,
                                    const GenerateOptions& options,
                                    const OnToken& on_token);
 
+// InvalidArgument if the prompt is empty, has ids that the model does not know,
+// or is with max_tokens longer than the model's rotation tables.
+absl::Status CheckPrompt(const Transformer& model,
+                         std::span<const std::int32_t> prompt,
+                         std::int64_t max_tokens);
+
 // Prefill() and Generate() of one prompt.
-// Returns InvalidArgument if the prompt is empty, has ids that the model does
-// not know, or is with max_tokens longer than the model's rotation tables.
+// Returns what CheckPrompt() says, or a collective that failed.
 absl::StatusOr<Generated> Generate(Transformer& model, const SparseMode& mode,
                                    std::span<const std::int32_t> prompt,
                                    const GenerateOptions& options,

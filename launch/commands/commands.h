@@ -10,6 +10,7 @@
 
 namespace rtpurbo {
 
+std::unique_ptr<Command> NewGenerateCommand();
 std::unique_ptr<Command> NewInspectCommand();
 
 }  // namespace rtpurbo
