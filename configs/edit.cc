@@ -103,6 +103,7 @@ absl::Status SetField(const std::string& path, const std::string& value,
 std::vector<std::string> FieldNames(
     const google::protobuf::Descriptor& descriptor) {
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(descriptor.field_count()));
   for (int i = 0; i < descriptor.field_count(); ++i) {
     names.push_back(descriptor.field(i)->name());
   }

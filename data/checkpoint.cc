@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -213,6 +214,21 @@ std::optional<Piece> PieceFor(const TensorPart& wanted,
                wanted.local.bytes() + (common.begin - wanted.begin) * size};
 }
 
+using PartsByName = std::multimap<std::string, const TensorPart*>;
+
+// Adds what `wanted` needs of `stored`, a part in the checkpoint `dir`.
+absl::Status AddPieces(const PartsByName& wanted, const CheckpointPart& stored,
+                       const std::string& dir, std::vector<Piece>* pieces) {
+  const auto [first, last] = wanted.equal_range(stored.name());
+  for (auto at = first; at != last; ++at) {
+    RETURN_IF_ERROR(CheckFits(*at->second, stored, dir));
+    if (const auto piece = PieceFor(*at->second, stored)) {
+      pieces->push_back(*piece);
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status PrepareCheckpoint(FileSystem& files, const std::string& root,
@@ -297,25 +313,19 @@ std::map<std::string, Shape> Checkpoint::Tensors() const {
 }
 
 absl::Status Checkpoint::Load(std::span<const TensorPart> parts) const {
-  std::multimap<std::string, const TensorPart*> wanted;
+  PartsByName wanted;
   for (const TensorPart& part : parts) {
     CheckPart(part);
     wanted.emplace(part.name, &part);
   }
   std::vector<std::vector<Piece>> pieces(
       static_cast<std::size_t>(manifest_.files_size()));
-  std::map<std::string, bool> found;
+  std::set<std::string> found;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     for (const CheckpointPart& stored :
          manifest_.files(static_cast<int>(i)).parts()) {
-      const auto [first, last] = wanted.equal_range(stored.name());
-      found[stored.name()] = true;
-      for (auto at = first; at != last; ++at) {
-        RETURN_IF_ERROR(CheckFits(*at->second, stored, dir_));
-        if (const auto piece = PieceFor(*at->second, stored)) {
-          pieces[i].push_back(*piece);
-        }
-      }
+      found.insert(stored.name());
+      RETURN_IF_ERROR(AddPieces(wanted, stored, dir_, &pieces[i]));
     }
   }
   for (const TensorPart& part : parts) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -100,6 +101,40 @@ absl::Status CheckFile(const CheckpointFile& file, std::int64_t block_bytes,
   return absl::OkStatus();
 }
 
+// That `parts`, at least one, hold each element of the tensor `name` once.
+absl::Status CheckPartsOfOne(absl::string_view name,
+                             std::vector<const CheckpointPart*> parts) {
+  std::sort(parts.begin(), parts.end(),
+            [](const CheckpointPart* a, const CheckpointPart* b) {
+              return a->begin() != b->begin() ? a->begin() < b->begin()
+                                              : a->end() < b->end();
+            });
+  const auto bad = [name](absl::string_view what) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "tensor '", name, "' ", what,
+        "; the ranks' parts must hold every element exactly once"));
+  };
+  const CheckpointPart& first = *parts.front();
+  std::int64_t covered = 0;
+  for (const CheckpointPart* part : parts) {
+    if (part->dtype() != first.dtype() || ShapeOf(*part) != ShapeOf(first)) {
+      return bad("has parts of different types or shapes");
+    }
+    if (part->begin() != covered || part->end() < part->begin()) {
+      return bad(absl::StrCat(
+          part->begin() < covered ? "has elements twice" : "lacks elements",
+          " near ", std::min(part->begin(), covered)));
+    }
+    covered = part->end();
+  }
+  const std::int64_t size = NumElements(ShapeOf(first));
+  if (covered != size) {
+    return bad(
+        absl::StrCat("has ", size, " elements, but parts up to ", covered));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string FormatManifest(const Manifest& manifest) {
@@ -147,34 +182,7 @@ absl::Status CheckPartsCover(const Manifest& manifest) {
     }
   }
   for (auto& [name, parts] : tensors) {
-    std::sort(parts.begin(), parts.end(),
-              [](const CheckpointPart* a, const CheckpointPart* b) {
-                return a->begin() != b->begin() ? a->begin() < b->begin()
-                                                : a->end() < b->end();
-              });
-    const CheckpointPart& first = *parts.front();
-    const auto bad = [&, &tensor = name](absl::string_view what) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "tensor '", tensor, "' ", what,
-          "; the ranks' parts must hold every element exactly once"));
-    };
-    std::int64_t covered = 0;
-    for (const CheckpointPart* part : parts) {
-      if (part->dtype() != first.dtype() || ShapeOf(*part) != ShapeOf(first)) {
-        return bad("has parts of different types or shapes");
-      }
-      if (part->begin() != covered || part->end() < part->begin()) {
-        return bad(absl::StrCat(
-            part->begin() < covered ? "has elements twice" : "lacks elements",
-            " near ", std::min(part->begin(), covered)));
-      }
-      covered = part->end();
-    }
-    if (const std::int64_t size = NumElements(ShapeOf(first));
-        covered != size) {
-      return bad(
-          absl::StrCat("has ", size, " elements, but parts up to ", covered));
-    }
+    RETURN_IF_ERROR(CheckPartsOfOne(name, std::move(parts)));
   }
   return absl::OkStatus();
 }

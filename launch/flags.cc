@@ -105,6 +105,26 @@ std::string FlagSet::Suggestion(const std::string& name) const {
   return DidYouMean(absl::StrCat("--", name), names);
 }
 
+absl::StatusOr<std::pair<const FlagSet::Flag*, std::optional<std::string>>>
+FlagSet::Recognize(const std::string& argument) const {
+  Typed typed = Split(argument);
+  const Flag* flag = Find(typed.name);
+  if (flag == nullptr && absl::StartsWith(typed.name, "no") &&
+      !typed.value.has_value()) {
+    flag = Find(typed.name.substr(2));
+    flag = flag != nullptr && flag->value.empty() ? flag : nullptr;
+    typed.value = "false";
+  }
+  if (flag == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("unknown flag --", typed.name, Suggestion(typed.name)));
+  }
+  if (!typed.value.has_value() && flag->value.empty()) {
+    typed.value = "true";
+  }
+  return std::pair(flag, std::move(typed.value));
+}
+
 absl::StatusOr<std::vector<std::string>> FlagSet::Parse(
     const std::vector<std::string>& arguments) const {
   std::vector<std::string> rest;
@@ -120,33 +140,21 @@ absl::StatusOr<std::vector<std::string>> FlagSet::Parse(
       rest.push_back(arguments[i]);
       continue;
     }
-    Typed typed = Split(arguments[i]);
-    const Flag* flag = Find(typed.name);
-    if (flag == nullptr && absl::StartsWith(typed.name, "no") &&
-        !typed.value.has_value()) {
-      flag = Find(typed.name.substr(2));
-      flag = flag != nullptr && flag->value.empty() ? flag : nullptr;
-      typed.value = "false";
-    }
-    if (flag == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown flag --", typed.name, Suggestion(typed.name)));
-    }
+    ASSIGN_OR_RETURN(auto found, Recognize(arguments[i]));
+    auto& [flag, value] = found;
     if (!flag->may_repeat && !seen.insert(flag->name).second) {
       return absl::InvalidArgumentError(
           absl::StrCat("--", flag->name, " is given twice"));
     }
-    if (!typed.value.has_value() && flag->value.empty()) {
-      typed.value = "true";
-    } else if (!typed.value.has_value()) {
+    if (!value.has_value()) {
       if (i + 1 == arguments.size() || IsFlag(arguments[i + 1])) {
         return absl::InvalidArgumentError(
             absl::StrCat("--", flag->name, " needs a value: --", flag->name,
                          "=", flag->value));
       }
-      typed.value = arguments[++i];
+      value = arguments[++i];
     }
-    RETURN_IF_ERROR(flag->set(*typed.value));
+    RETURN_IF_ERROR(flag->set(*value));
   }
   return rest;
 }

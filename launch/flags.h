@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -52,6 +54,10 @@ class FlagSet {
   };
   const Flag* Find(const std::string& name) const;
   std::string Suggestion(const std::string& name) const;
+  // The flag that `argument` names, and its value unless that is the next
+  // argument. InvalidArgument if there is no such flag.
+  absl::StatusOr<std::pair<const Flag*, std::optional<std::string>>> Recognize(
+      const std::string& argument) const;
 
   std::vector<Flag> flags_;
 };

@@ -21,8 +21,8 @@ std::string Quoted(absl::string_view text) {
 absl::StatusOr<Vocabulary> Vocabulary::Create(std::vector<Entry> entries) {
   Vocabulary vocabulary;
   vocabulary.ids_.reserve(entries.size());
-  for (auto& [text, id] : entries) {
-    RETURN_IF_ERROR(vocabulary.Add(std::move(text), id));
+  for (Entry& entry : entries) {
+    RETURN_IF_ERROR(vocabulary.Add(std::move(entry.first), entry.second));
   }
   return vocabulary;
 }

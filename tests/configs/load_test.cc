@@ -15,7 +15,6 @@ using ::rtpurbo::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 constexpr char kLeast[] =
@@ -136,7 +135,7 @@ TEST(LoadTest, AFolderOrAnEmptyFileIsRefused) {
       LoadRun(folder.path(), {}, 1),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is a folder")));
   const std::string path = folder.path() + "/empty.textproto";
-  std::ofstream{path};
+  std::ofstream(path).close();
   EXPECT_THAT(LoadRun(path, {}, 1),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr(path + ": model.path is missing")));

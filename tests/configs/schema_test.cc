@@ -103,7 +103,7 @@ TEST(SchemaTest, TheDefaultInTheCommentIsTheDefault) {
     }
     const std::string name =
         absl::StrCat(field.containing_type()->name(), ".", field.name());
-    const std::string comment = comments.at(name);
+    const std::string& comment = comments.at(name);
     std::string said = comment.substr(comment.rfind("Default: ") + 9);
     said.pop_back();  // the full stop
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) {

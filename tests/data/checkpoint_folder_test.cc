@@ -42,6 +42,13 @@ class CheckpointFolderTest : public ::testing::Test {
     }
     return steps;
   }
+  // Ends the process, by itself only if something fails.
+  [[noreturn]] void SaveUntilKilled(std::int64_t step) {
+    while (Save(step).ok() && RemoveOldCheckpoints(files_, root_, 2).ok()) {
+      ++step;
+    }
+    _exit(1);
+  }
 
   TemporaryDirectory dir_{TemporaryDirectory::Where::kInMemory};
   std::string root_ = dir_ / "run";
@@ -160,11 +167,7 @@ TEST_F(CheckpointFolderTest, KilledAtAnyMomentItGoesOnFromAWholeOne) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      for (std::int64_t step = last + 1;; ++step) {
-        if (!Save(step).ok() || !RemoveOldCheckpoints(files_, root_, 2).ok()) {
-          _exit(1);
-        }
-      }
+      SaveUntilKilled(last + 1);
     }
     usleep(static_cast<useconds_t>(1000 + rng.Below(40'000)));
     ASSERT_EQ(kill(child, SIGKILL), 0);

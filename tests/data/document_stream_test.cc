@@ -65,25 +65,24 @@ class DocumentStreamTest : public ::testing::Test {
 
 TEST_F(DocumentStreamTest, AnyNumberOfRanksReadsTheSameStream) {
   const MadeStore store(PlainDocuments(), kRule);
-  const std::vector<Sequence> expected =
-      First(*MustCreate(*store, Options()), 48);
+  const auto expected = First(*MustCreate(*store, Options()), 48);
   for (const int num_ranks : {1, 2, 3, 4}) {
     std::vector<Sequence> seen(48);
+    const auto read = [&](int rank) {
+      const auto stream = MustCreate(*store, Options());
+      for (int i = 47 - rank; i >= 0; i -= num_ranks) {  // in any order
+        seen[static_cast<std::size_t>(i)] = stream->At(i).value();
+      }
+    };
     std::vector<std::thread> ranks;
+    ranks.reserve(static_cast<std::size_t>(num_ranks));
     for (int rank = 0; rank < num_ranks; ++rank) {
-      ranks.emplace_back([&, rank] {
-        const auto stream = MustCreate(*store, Options());
-        for (int i = 47 - rank; i >= 0; i -= num_ranks) {  // in any order
-          seen[static_cast<std::size_t>(i)] = stream->At(i).value();
-        }
-      });
+      ranks.emplace_back(read, rank);
     }
     for (std::thread& rank : ranks) {
       rank.join();
     }
-    for (std::size_t i = 0; i < seen.size(); ++i) {
-      EXPECT_TRUE(seen[i] == expected[i]) << num_ranks << ' ' << i;
-    }
+    EXPECT_TRUE(seen == expected) << num_ranks;
   }
 }
 

@@ -88,7 +88,7 @@ TEST_F(Hdf5FileTest, KeepsEveryBitOfEveryType) {
 }
 
 TEST_F(Hdf5FileTest, AppendsWholeRowsAndReadsAnyRange) {
-  const auto values = Counting<std::uint32_t>(3 * 1000, 5);
+  const auto values = Counting<std::uint32_t>(std::size_t{3} * 1000, 5);
   {
     const auto file = New();
     ASSERT_OK(file->CreateExtendable("a/b/x", Hdf5Type::kU32, {3}, 64));
@@ -146,15 +146,15 @@ TEST_F(Hdf5FileTest, BytesWrittenAtTheOffsetAreTheDataset) {
     ASSERT_OK_AND_ASSIGN(offset, file->DatasetOffset("a/x"));
     ASSERT_OK(file->Close());
   }
-  EXPECT_GE(*files_.Size(path_), offset + 50 * 7 * 4);
-  const auto values = Counting<float>(50 * 7, 0.5F);
+  EXPECT_GE(*files_.Size(path_), offset + std::int64_t{50} * 7 * 4);
+  const auto values = Counting<float>(std::size_t{50} * 7, 0.5F);
   ASSERT_OK_AND_ASSIGN(const auto raw,
                        files_.OpenForWrite(path_, WriteMode::kExisting));
   ASSERT_OK(raw->WriteAt(offset, std::as_bytes(View(values))));
   ASSERT_OK(raw->Close());
   const auto file = Reopened();
   EXPECT_EQ(*file->DatasetOffset("a/x"), offset);
-  std::vector<float> read(50 * 7);
+  std::vector<float> read(values.size());
   ASSERT_OK(file->Read("a/x", 0, std::span(read)));
   EXPECT_EQ(read, values);
   std::vector<float> other(1, 9);
@@ -332,6 +332,7 @@ TEST_F(Hdf5FileTest, FailureOfAnyReadIsReported) {
 
 TEST_F(Hdf5FileTest, FilesOfManyThreadsDoNotMix) {
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       const std::string path = dir_ / std::to_string(t);

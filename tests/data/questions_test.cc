@@ -20,6 +20,7 @@ namespace {
 
 using ::rtpurbo::testing::StatusIs;
 using ::rtpurbo::testing::TinyTokenizer;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
@@ -34,27 +35,28 @@ absl::StatusOr<std::vector<std::int32_t>> DrawNumbers(Rng& /*rng*/,
   return tokens_T;
 }
 
+std::string TextOf(const Question& question, const Interval& range) {
+  return TinyTokenizer().Decode(
+      std::vector<std::int32_t>(question.prompt_T.begin() + range.begin,
+                                question.prompt_T.begin() + range.end));
+}
+
 class QuestionsTest : public ::testing::Test {
  protected:
   Question Make(QuestionKind kind, std::int64_t num_tokens,
                 std::uint64_t stream) {
     return maker_.Make(kind, num_tokens, 7, stream, DrawNumbers).value();
   }
-  static std::string Text(const Question& question, const Interval& range) {
-    return TinyTokenizer().Decode(
-        std::vector<std::int32_t>(question.prompt_T.begin() + range.begin,
-                                  question.prompt_T.begin() + range.end));
-  }
   static std::vector<std::string> Needles(const Question& question) {
     std::vector<std::string> needles;
     needles.reserve(question.needles.size());
     for (const Interval& needle : question.needles) {
-      needles.push_back(Text(question, needle));
+      needles.push_back(TextOf(question, needle));
     }
     return needles;
   }
   static std::string Asked(const Question& question) {
-    return Text(question, question.question);
+    return TextOf(question, question.question);
   }
   // Key and value of "\nOne of the special magic values for K is: V.\n".
   static std::pair<std::string, std::string> KeyAndValue(
@@ -71,32 +73,33 @@ class QuestionsTest : public ::testing::Test {
       QuestionMaker::Create(TinyTokenizer(), 0, kWindow).value();
 };
 
+// All parts of `question` hold what their text is by itself; the tokens between
+// them are DrawNumbers().
+void ExpectPartsAreEncodedApart(const Question& question) {
+  std::vector<std::int32_t> haystack_T;
+  std::int64_t at = 0;
+  std::vector<Interval> parts = question.needles;
+  parts.push_back(question.question);
+  for (const Interval& part : parts) {
+    const auto begin = question.prompt_T.begin();
+    haystack_T.insert(haystack_T.end(), begin + at, begin + part.begin);
+    EXPECT_THAT(TinyTokenizer().Encode(TextOf(question, part)),
+                ElementsAreArray(begin + part.begin, begin + part.end));
+    at = part.end;
+  }
+  EXPECT_EQ(at, question.prompt_T.size());
+  Rng unused(0, 0);
+  EXPECT_EQ(haystack_T,
+            DrawNumbers(unused, static_cast<std::int64_t>(haystack_T.size()))
+                .value());
+}
+
 TEST_F(QuestionsTest, PartsAreEncodedApartAndMakeUpAllTokens) {
   for (const QuestionKind kind : kNeedleKinds) {
     for (std::uint64_t stream = 0; stream < 40; ++stream) {
       const Question question = Make(kind, 1500, stream);
       EXPECT_EQ(question.prompt_T.size() + question.answer_T.size(), 1500);
-      std::vector<std::int32_t> haystack_T;
-      std::int64_t at = 0;
-      std::vector<Interval> parts = question.needles;
-      parts.push_back(question.question);
-      for (const Interval& part : parts) {
-        for (; at < part.begin; ++at) {
-          haystack_T.push_back(question.prompt_T[static_cast<std::size_t>(at)]);
-        }
-        const std::vector<std::int32_t> encoded =
-            TinyTokenizer().Encode(Text(question, part));
-        EXPECT_TRUE(std::equal(encoded.begin(), encoded.end(),
-                               question.prompt_T.begin() + part.begin,
-                               question.prompt_T.begin() + part.end));
-        at = part.end;
-      }
-      EXPECT_EQ(at, question.prompt_T.size());
-      Rng unused(0, 0);
-      EXPECT_EQ(
-          haystack_T,
-          DrawNumbers(unused, static_cast<std::int64_t>(haystack_T.size()))
-              .value());
+      ExpectPartsAreEncodedApart(question);
     }
   }
 }

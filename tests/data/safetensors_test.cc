@@ -188,11 +188,12 @@ TEST_F(SafetensorsTest, ReadsThePublishedTeacher) {
   EXPECT_EQ(entry->shape, (Shape{8192, 192}));
   EXPECT_EQ(entry->dtype, "BF16");
   std::vector<float> row(192);
-  ASSERT_OK(folder.ReadF32("model.embed_tokens.weight", 192 * 100, row));
+  constexpr auto kBegin = std::size_t{192} * 100;
+  ASSERT_OK(folder.ReadF32("model.embed_tokens.weight", kBegin, row));
   const Bytes raw = *folder.Raw("model.embed_tokens.weight");
   for (std::size_t i = 0; i < row.size(); ++i) {
     BFloat16 stored;
-    std::memcpy(&stored.bits, raw.data() + 2 * (192 * 100 + i), 2);
+    std::memcpy(&stored.bits, raw.data() + 2 * (kBegin + i), 2);
     EXPECT_EQ(row[i], static_cast<float>(stored));
   }
   EXPECT_NE(row[0], 0);

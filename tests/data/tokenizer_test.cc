@@ -134,6 +134,7 @@ TEST_F(TeacherTokenizerTest, ManyThreadsMayUseOneTokenizer) {
   const Ids expected = tokenizer().Encode(text);
   std::vector<Ids> results(4);
   std::vector<std::thread> threads;
+  threads.reserve(results.size());
   for (Ids& result : results) {
     threads.emplace_back([&] { result = tokenizer().Encode(text); });
   }

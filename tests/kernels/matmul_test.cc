@@ -65,20 +65,23 @@ void ExpectTheDefinition(const MatmulShape& shape, float beta) {
                     {.atol = round, .rtol = round + store}));
 }
 
+void ExpectTheDefinitionOfAnyTypes(const MatmulShape& shape) {
+  for (const float beta : {0.0F, 1.0F, 0.5F}) {
+    SCOPED_TRACE(::testing::Message()
+                 << shape.M << " " << shape.N << " " << shape.K << " "
+                 << shape.trans_a << shape.trans_b << " " << beta);
+    ExpectTheDefinition<float, float>(shape, beta);
+    ExpectTheDefinition<BFloat16, BFloat16>(shape, beta);
+    ExpectTheDefinition<BFloat16, float>(shape, beta);
+    ExpectTheDefinition<float, BFloat16>(shape, beta);
+  }
+}
+
 TEST(MatmulTest, TilesAgreeWithTheDefinition) {
   for (const auto& [M, N, K] : kSizes) {
     for (const bool trans_a : {false, true}) {
       for (const bool trans_b : {false, true}) {
-        for (const float beta : {0.0F, 1.0F, 0.5F}) {
-          const MatmulShape shape{M, N, K, trans_a, trans_b};
-          SCOPED_TRACE(::testing::Message()
-                       << M << " " << N << " " << K << " " << trans_a << trans_b
-                       << " " << beta);
-          ExpectTheDefinition<float, float>(shape, beta);
-          ExpectTheDefinition<BFloat16, BFloat16>(shape, beta);
-          ExpectTheDefinition<BFloat16, float>(shape, beta);
-          ExpectTheDefinition<float, BFloat16>(shape, beta);
-        }
+        ExpectTheDefinitionOfAnyTypes({M, N, K, trans_a, trans_b});
       }
     }
   }

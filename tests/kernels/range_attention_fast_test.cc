@@ -262,17 +262,17 @@ TEST(RangeAttentionFastCallTest, NaNBehindTheRowsOfAPanelDoesNotReachThem) {
 }
 
 TEST(RangeAttentionFastCallTest, TakesTheKeysAndValuesInF32AsWorkspace) {
-  constexpr std::int64_t kTile = 64 * 32 * 4;  // bytes: one of k or v
+  // Bytes of k or of v in f32; T is a multiple of the tile.
+  constexpr std::int64_t kPacked = std::int64_t{640} * 2 * 32 * 4;
   const AttentionCase c = {.name = "", .T = 640, .G = 2, .C = 32};
   Tensors a(c, DType::kF32);
   a.Forward();
-  EXPECT_EQ(a.ctx.allocator.usage("workspace").peak, 2 * 10 * 2 * kTile);
+  EXPECT_EQ(a.ctx.allocator.usage("workspace").peak, 2 * kPacked);
   a.Backward();
   // Besides k twice and v: sums of dk and dv for at most 16 + G pieces.
-  const std::int64_t packed = 3 * 10 * 2 * kTile;
   const std::int64_t peak = a.ctx.allocator.usage("workspace").peak;
-  EXPECT_LT(packed, peak);
-  EXPECT_LE(peak, packed + 18 * 10 * 2 * kTile);
+  EXPECT_LT(3 * kPacked, peak);
+  EXPECT_LE(peak, (3 + 18) * kPacked);
   EXPECT_EQ(a.ctx.allocator.usage("workspace").in_use, 0);
 }
 

@@ -128,7 +128,7 @@ TEST(RangeAttentionDefinitionTest, ARowThatSeesNoKeyIsZero) {
   ASSERT_FALSE(c.Sees(0, 3, 0) || c.Sees(0, 3, 3));
   EXPECT_EQ(a.lse[3].real(), -std::numeric_limits<double>::infinity());
   for (std::size_t i = 0; i < 15; ++i) {
-    EXPECT_EQ(a.o[3 * 15 + i], 0.0);
+    EXPECT_EQ(a.o[std::size_t{3} * 15 + i], 0.0);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/rope.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "kernels/cpu/rope.h"
 #include "tests/grad_check.h"
@@ -69,7 +70,7 @@ TEST(RopeTest, AnglesAreRoundedToF32) {
     const float frequency =
         1.0F / std::pow(10000.0F, static_cast<float>(2 * c) / 8.0F);
     const float angle = 100003.0F * frequency;
-    const std::int64_t i = 100003 * 4 + c;
+    const std::int64_t i = std::int64_t{100003} * 4 + c;
     EXPECT_NEAR(cosine.data<float>()[i], std::cos(double{angle}), 1e-7);
     EXPECT_NEAR(sine.data<float>()[i], std::sin(double{angle}), 1e-7);
   }
@@ -85,9 +86,9 @@ TEST(RopeTest, EachRowTurnsByItsOwnPosition) {
   constexpr std::int64_t kH = 3;
   constexpr std::int64_t kC = 10;
   const auto [cosine, sine] = MakeTables(ctx, 1e4, 64, kC);
-  std::vector<std::int32_t> positions;
-  for (std::int32_t t = 0; t < kT; ++t) {
-    positions.push_back(t * 29 % 64);
+  std::vector<std::int32_t> positions(kT);
+  for (std::size_t t = 0; t < positions.size(); ++t) {
+    positions[t] = static_cast<std::int32_t>(t * 29 % 64);
   }
   const Tensor x = Random(ctx, DType::kF32, {kT, kH, kC}, 1);
   const Tensor position = FromHost(ctx, positions, {kT});
@@ -112,10 +113,8 @@ TEST(RopeTest, TurningBackInPlaceRestoresTheInput) {
   const ExecContext ctx = device->ctx();
   const auto [cosine, sine] = MakeTables(ctx, 1e4, 100, 32);
   const Tensor x = Random(ctx, DType::kF32, {100, 2, 32}, 1);
-  std::vector<std::int32_t> positions;
-  for (std::int32_t t = 0; t < 100; ++t) {
-    positions.push_back(t);
-  }
+  std::vector<std::int32_t> positions(100);
+  std::iota(positions.begin(), positions.end(), 0);
   const Tensor position = FromHost(ctx, positions, {100});
   Tensor y = x.Clone(ctx);
   kernels::Rope(ctx, y, position, cosine, sine, false, &y);

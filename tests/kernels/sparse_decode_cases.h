@@ -30,9 +30,7 @@ inline std::ostream& operator<<(std::ostream& os, const DecodeCase& c) {
   return os << c.attention.name;
 }
 
-inline std::vector<DecodeCase> DecodeCases() {
-  const std::vector<std::int64_t> local = {9, 9, 9, 9, 9, 9};
-  const std::vector<std::int32_t> map = {0, 1, 0, 1, 1, 1};
+inline std::vector<DecodeCase> WholeCacheCases() {
   return {
       {{.name = "Dense", .T = 1, .query_begin = 70}},
       {{.name = "FirstToken", .T = 1}},
@@ -60,6 +58,34 @@ inline std::vector<DecodeCase> DecodeCases() {
         .G = 2,
         .query_begin = 20,
         .kv_head_H = {1, 1, 1}}},
+      {{.name = "Selected",
+        .T = 8,
+        .C = 32,
+        .query_begin = 2992,
+        .window_H = {kDense, 5, kDense},
+        .selected_rows = 8,
+        .slot_H = {1, -1, 0},
+        .block = 64,
+        .scale = 0.1F}},
+      {{.name = "SelectedLastRows",
+        .T = 7,
+        .query_begin = 60,
+        .selected_rows = 3,
+        .slot_H = {0, 1, -1},
+        .block = 5}},
+      {{.name = "SelectedTokens",
+        .T = 2,
+        .query_begin = 150,
+        .selected_rows = 2,
+        .slot_H = {0, 1, 2},
+        .block = 1}},
+  };
+}
+
+inline std::vector<DecodeCase> RingCases() {
+  const std::vector<std::int64_t> local = {9, 9, 9, 9, 9, 9};
+  const std::vector<std::int32_t> map = {0, 1, 0, 1, 1, 1};
+  return {
       {{.name = "TightRings",
         .T = 1,
         .H = 6,
@@ -105,6 +131,21 @@ inline std::vector<DecodeCase> DecodeCases() {
         .window_H = {20, 5, 0}},
        {40},
        3},
+      {{.name = "LongRing",
+        .T = 2,
+        .C = 8,
+        .query_begin = 7000,
+        .sinks = 4,
+        .window_H = {2100, 2000, 1500}},
+       {2106},
+       4},
+  };
+}
+
+// Some heads with a ring, some without.
+inline std::vector<DecodeCase> MixedCacheCases() {
+  const std::vector<std::int32_t> map = {0, 1, 0, 1, 1, 1};
+  return {
       {{.name = "RingAndWhole",
         .T = 4,
         .H = 6,
@@ -117,29 +158,6 @@ inline std::vector<DecodeCase> DecodeCases() {
         .scale = 0.05F},
        {1096, 0},
        2},
-      {{.name = "LongRing",
-        .T = 2,
-        .C = 8,
-        .query_begin = 7000,
-        .sinks = 4,
-        .window_H = {2100, 2000, 1500}},
-       {2106},
-       4},
-      {{.name = "Selected",
-        .T = 8,
-        .C = 32,
-        .query_begin = 2992,
-        .window_H = {kDense, 5, kDense},
-        .selected_rows = 8,
-        .slot_H = {1, -1, 0},
-        .block = 64,
-        .scale = 0.1F}},
-      {{.name = "SelectedLastRows",
-        .T = 7,
-        .query_begin = 60,
-        .selected_rows = 3,
-        .slot_H = {0, 1, -1},
-        .block = 5}},
       {{.name = "SelectedBesideARing",
         .T = 5,
         .H = 6,
@@ -153,13 +171,15 @@ inline std::vector<DecodeCase> DecodeCases() {
         .block = 16},
        {18, 0},
        4},
-      {{.name = "SelectedTokens",
-        .T = 2,
-        .query_begin = 150,
-        .selected_rows = 2,
-        .slot_H = {0, 1, 2},
-        .block = 1}},
   };
+}
+
+inline std::vector<DecodeCase> DecodeCases() {
+  std::vector<DecodeCase> cases = WholeCacheCases();
+  for (const auto& more : {RingCases(), MixedCacheCases()}) {
+    cases.insert(cases.end(), more.begin(), more.end());
+  }
+  return cases;
 }
 
 // Row (n, g) of [N, G, C].

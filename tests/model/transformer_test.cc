@@ -123,7 +123,7 @@ TEST(TransformerTest, FrozenRolesDoNotChangeTheOtherGradients) {
   EXPECT_LT(plain.grads.size(), all.grads.size());
   // The first trained group of `plain` is block 0's attention, after the
   // embedding in `all`.
-  const auto begin = all.grads.begin() + 32 * 16;
+  const auto begin = all.grads.begin() + std::ptrdiff_t{32} * 16;
   const std::vector<float> same(begin, begin + 512);
   EXPECT_EQ(std::vector<float>(plain.grads.begin(), plain.grads.begin() + 512),
             same);

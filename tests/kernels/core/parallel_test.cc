@@ -47,6 +47,7 @@ TEST(ParallelTest, NestedAndConcurrentLoopsDoAllTheirWork) {
     });
   };
   std::vector<std::thread> ranks;
+  ranks.reserve(4);
   for (int i = 0; i < 4; ++i) {
     ranks.emplace_back([&] {
       for (int j = 0; j < 50; ++j) {

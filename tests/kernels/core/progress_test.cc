@@ -10,7 +10,6 @@ namespace rtpurbo {
 namespace {
 
 using ::testing::EndsWith;
-using ::testing::Eq;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;

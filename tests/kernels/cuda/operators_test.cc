@@ -136,7 +136,7 @@ TEST_P(OperatorsCudaTest, AttentionMass) {
     kernels::AttentionPattern pattern;
     pattern.scale = 0.2F;
     pattern.kv_head_H = {1, 0, 1};
-    std::vector<float> lse(3 * 200, 4.0F);
+    const std::vector<float> lse(std::size_t{3} * 200, 4.0F);
     Tensor mass = Unwritten(ctx, DType::kF32, {3});
     kernels::AttentionMass(ctx, pattern, Random(ctx, dtype(), {200, 3, 24}, 1),
                            Random(ctx, dtype(), {200, 2, 24}, 2),
