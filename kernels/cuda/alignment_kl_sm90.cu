@@ -63,10 +63,9 @@ __device__ void Produce(const AlignmentMaps& maps, const AlignmentArgs& args,
   const CUtensorMap& own_halves = kKeys ? maps.y : maps.x;
   const CUtensorMap& wide = kKeys ? maps.q : maps.k;
   const CUtensorMap& halves = kKeys ? maps.x : maps.y;
-  for (int index = static_cast<int>(blockIdx.x);
-       index < AlignmentItem<kKeys>::Count(args);
-       index += static_cast<int>(gridDim.x)) {
-    const AlignmentItem<kKeys> item(args, index);
+  for (int wave = 0; ItemOfWave(wave) < AlignmentItem<kKeys>::Count(args);
+       ++wave) {
+    const AlignmentItem<kKeys> item(args, ItemOfWave(wave));
     const int kv = args.heads.kv_head[item.slot];
     const int own_head = kKeys ? kv : item.slot;
     const int head = kKeys ? item.slot : kv;
@@ -199,10 +198,9 @@ __device__ void Consume(const AlignmentArgs& args, int group,
                                   group * kGroupRows * Halves::kRowBytes);
   const auto wide = L::Describe(shared.Wide(0));
   const auto halves = Halves::Describe(shared.StreamHalves(0));
-  for (int index = static_cast<int>(blockIdx.x);
-       index < AlignmentItem<kKeys>::Count(args);
-       index += static_cast<int>(gridDim.x)) {
-    const AlignmentItem<kKeys> item(args, index);
+  for (int wave = 0; ItemOfWave(wave) < AlignmentItem<kKeys>::Count(args);
+       ++wave) {
+    const AlignmentItem<kKeys> item(args, ItemOfWave(wave));
     const int first = item.tile * kTile;
     // The form that owns keys has no use for these.
     const AlignmentRows& facts = *item.Rows(args, kKeys ? 0 : item.tile);

@@ -77,6 +77,14 @@ struct AlignmentArgs {
   float* grad;  // dx_MSR or dy_TSR, or null
 };
 
+// The item of this block in each wave of blocks. Items get shorter, so every
+// second wave runs backwards: who got the longest then gets the shortest.
+__device__ inline int ItemOfWave(int wave) {
+  const unsigned place =
+      wave % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
+  return wave * static_cast<int>(gridDim.x) + static_cast<int>(place);
+}
+
 // The owned tile, and the tiles to stream past it.
 template <bool kKeys>
 struct AlignmentItem {

@@ -36,10 +36,9 @@ __device__ void Produce(const AlignmentMaps& maps, const AlignmentArgs& args,
   Shared::Rings& ring = shared.rings();
   Stage<1> own;
   Stage<kStages> stage;
-  for (int index = static_cast<int>(blockIdx.x);
-       index < AlignmentItem<false>::Count(args);
-       index += static_cast<int>(gridDim.x)) {
-    const AlignmentItem<false> item(args, index);
+  for (int wave = 0; ItemOfWave(wave) < AlignmentItem<false>::Count(args);
+       ++wave) {
+    const AlignmentItem<false> item(args, ItemOfWave(wave));
     Wait(&ring.own_empty, own.lap ^ 1);
     ArriveExpect(&ring.own_full, Halves::kBytes);
     Halves::Load(maps.x, shared.Own(), &ring.own_full, item.slot,
@@ -105,6 +104,7 @@ __device__ void Consume(const AlignmentArgs& args, int group,
   Shared::Rings& ring = shared.rings();
   Stage<1> own;
   Stage<kStages> stage;
+  Stage<kStages> oldest;  // in use
   const float c = args.scale * kLog2E;
   const int thread = static_cast<int>(threadIdx.x) % kGroup;
   const int lane_column = 2 * (thread % 4);
@@ -112,26 +112,50 @@ __device__ void Consume(const AlignmentArgs& args, int group,
   const auto rows_of_group = Advance(Halves::Describe(shared.Own()),
                                      group * kGroupRows * Halves::kRowBytes);
   const auto keys = Halves::Describe(shared.Stream(0));
-  for (int index = static_cast<int>(blockIdx.x);
-       index < AlignmentItem<false>::Count(args);
-       index += static_cast<int>(gridDim.x)) {
-    const AlignmentItem<false> item(args, index);
+  for (int wave = 0; ItemOfWave(wave) < AlignmentItem<false>::Count(args);
+       ++wave) {
+    const AlignmentItem<false> item(args, ItemOfWave(wave));
     AlignmentRows& facts = *item.Rows(args, item.tile);
     const OwnRows rows(facts, at);
     LogSums sums;
     Wait(&ring.own_full, own.lap);
     own.Next();
-    for (int t = item.span.begin; t < item.span.end; ++t) {
-      float p[kScores];
+    // The product of the next tile runs under the exponentials of this one.
+    float even[kScores];
+    float odd[kScores];
+    int t = item.span.begin;
+    const auto issue = [&](float(&p)[kScores]) {
       Wait(&ring.full[stage.index], stage.lap);
       IssueHalves(p, rows_of_group,
                   Advance(keys, stage.index * Halves::kBytes));
-      WgmmaWait<0>();
+      stage.Next();
+    };
+    const auto add = [&](float(&p)[kScores]) {
       PinRegisters(p);
-      Release(&ring.empty[stage.index]);
+      Release(&ring.empty[oldest.index]);
+      oldest.Next();
       sums.Add(rows, c, t * kTile + lane_column, IsPartial(facts, t * kTile),
                p);
-      stage.Next();
+      ++t;
+    };
+    issue(even);
+    while (t + 2 < item.span.end) {
+      issue(odd);
+      WgmmaWait<1>();
+      add(even);
+      issue(even);
+      WgmmaWait<1>();
+      add(odd);
+    }
+    if (t + 1 < item.span.end) {
+      issue(odd);
+      WgmmaWait<1>();
+      add(even);
+      WgmmaWait<0>();
+      add(odd);
+    } else {
+      WgmmaWait<0>();
+      add(even);
     }
     Release(&ring.own_empty);
 #pragma unroll
@@ -162,10 +186,12 @@ __global__ void __launch_bounds__(kBlock, 1)
   __syncthreads();
   const int group = __shfl_sync(~0U, static_cast<int>(threadIdx.x) / kGroup, 0);
   if (group == 0) {
+    LowerRegisters<kProducerRegisters>();
     if (threadIdx.x == 0) {
       Produce(maps, args, shared);
     }
   } else {
+    RaiseRegisters<kConsumerRegisters>();
     Consume(args, group - 1, shared);
   }
 }

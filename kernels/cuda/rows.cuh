@@ -20,6 +20,30 @@ __device__ inline float WarpSum(float value) {
   return value;
 }
 
+// Eight neighbours as they lie in memory, at an address that 16 divides.
+template <typename T>
+struct EightOf {
+  uint4 bytes[sizeof(T) / 2];
+};
+__device__ inline void Unpack(const EightOf<float>& eight, float (&x)[8]) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    x[4 * i] = __uint_as_float(eight.bytes[i].x);
+    x[4 * i + 1] = __uint_as_float(eight.bytes[i].y);
+    x[4 * i + 2] = __uint_as_float(eight.bytes[i].z);
+    x[4 * i + 3] = __uint_as_float(eight.bytes[i].w);
+  }
+}
+__device__ inline void Unpack(const EightOf<BFloat16>& eight, float (&x)[8]) {
+  const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(eight.bytes);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 pair = __bfloat1622float2(pairs[i]);
+    x[2 * i] = pair.x;
+    x[2 * i + 1] = pair.y;
+  }
+}
+
 // By the whole block; 16 bytes at a time if both rows are aligned to it.
 template <typename T>
 __device__ void CopyRow(const T* __restrict__ from, std::int64_t n,

@@ -12,7 +12,7 @@
 
 namespace rtpurbo::kernels::cuda::select {
 
-inline constexpr std::int64_t kPieceKeys = 4096;
+inline constexpr std::int64_t kPieceKeys = 2048;
 inline constexpr int kTileKeys = 64;  // scored at once by a warp
 inline constexpr int kBins = 256;
 inline constexpr float kBinsPerNat = kBins / 20.0F;

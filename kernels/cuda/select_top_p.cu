@@ -192,10 +192,7 @@ __device__ void Select(const Args& args, const Row& row) {
 template <int kQuads>
 __global__ void SelectKernel(const __grid_constant__ Args args) {
   __shared__ bool is_last;
-  const Row row(args, blockIdx.y + std::int64_t{blockIdx.z} * gridDim.y);
-  if (row.index >= args.shape.S * args.shape.M) {
-    return;
-  }
+  const Row row(args, blockIdx.x);
   float4 x = {};
   if constexpr (kQuads > 1) {
     const std::int64_t m = row.index % args.shape.M;
@@ -203,7 +200,7 @@ __global__ void SelectKernel(const __grid_constant__ Args args) {
         args.x_MSR + (m * args.shape.S + row.s) * args.shape.R +
         threadIdx.x % kQuads * 4);
   }
-  const std::int64_t begin = std::int64_t{blockIdx.x} * args.piece_blocks;
+  const std::int64_t begin = std::int64_t{blockIdx.y} * args.piece_blocks;
   const std::int64_t end = min(begin + args.piece_blocks, row.last + 1);
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   float2* score = args.score + row.index * args.num_blocks;
@@ -217,7 +214,7 @@ __global__ void SelectKernel(const __grid_constant__ Args args) {
   if (threadIdx.x == 0) {
     __threadfence();
     const int before = atomicAdd(&args.done[row.index], 1);
-    is_last = before == static_cast<int>(gridDim.x) - 1;
+    is_last = before == static_cast<int>(gridDim.y) - 1;
     __threadfence();
   }
   __syncthreads();
@@ -265,11 +262,10 @@ void SelectTopP(const SelectShape& shape, const float* x_MSR,
   const auto queue = static_cast<cudaStream_t>(stream);
   CHECK(cudaMemsetAsync(done, 0, static_cast<std::size_t>(rows) * sizeof(int),
                         queue) == cudaSuccess);
-  constexpr std::int64_t kMaxY = 32768;
+  // All rows of a piece run side by side: they share its lines.
   const dim3 grid(
-      static_cast<unsigned>((select::NumBlocks(shape) + piece - 1) / piece),
-      static_cast<unsigned>(std::min(rows, kMaxY)),
-      static_cast<unsigned>((rows + kMaxY - 1) / kMaxY));
+      static_cast<unsigned>(rows),
+      static_cast<unsigned>((select::NumBlocks(shape) + piece - 1) / piece));
   const bool quads = IsAligned(x_MSR) && IsAligned(y_NSR);
   const auto kernel = quads && shape.R == 8    ? select::SelectKernel<2>
                       : quads && shape.R == 16 ? select::SelectKernel<4>

@@ -6,7 +6,7 @@
 // not touched). C / 8 lanes hold a key, 8 columns each; every such team keeps
 // its own running maximum, sum and output in registers. The teams are merged in
 // shared memory, the pieces of a row by the thread block that finishes last, in
-// order of pieces.
+// a fixed order.
 
 #include <algorithm>
 #include <vector>
@@ -42,26 +42,6 @@ struct Args {
   float* partial;           // [T, pieces, 2 + C]
   int* done;                // [T, H]
 };
-
-__device__ void LoadEight(const float* p, float (&x)[kOwn]) {
-  const float4 a = reinterpret_cast<const float4*>(p)[0];
-  const float4 b = reinterpret_cast<const float4*>(p)[1];
-  const float values[kOwn] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-#pragma unroll
-  for (int i = 0; i < kOwn; ++i) {
-    x[i] = values[i];
-  }
-}
-__device__ void LoadEight(const BFloat16* p, float (&x)[kOwn]) {
-  const uint4 packed = *reinterpret_cast<const uint4*>(p);
-  const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&packed);
-#pragma unroll
-  for (int i = 0; i < kOwn / 2; ++i) {
-    const float2 pair = __bfloat1622float2(pairs[i]);
-    x[2 * i] = pair.x;
-    x[2 * i + 1] = pair.y;
-  }
-}
 
 struct Running {
   float top = kNone;
@@ -105,8 +85,9 @@ __device__ std::int64_t SlotOf(const Args& args, const DecodeHead& head,
 }
 
 // One team visits the positions begin + team, + num_teams, ... below end, four
-// at a time so that their loads overlap.
-template <int kLanes, typename T>
+// at a time: all their loads are issued before the first is used. kAll: every
+// one of them is visible.
+template <int kLanes, bool kAll, typename T>
 __device__ void Visit(const Args& args, const PlannedHead& plan,
                       const Query& query, const float (&q)[kOwn],
                       std::int64_t begin, std::int64_t end, Running* running) {
@@ -120,18 +101,27 @@ __device__ void Visit(const Args& args, const PlannedHead& plan,
     if (__all_sync(~0U, n0 >= end)) {
       break;
     }
-    float score[kAhead];
-    float v[kAhead][kOwn];
+    bool sees[kAhead];
+    EightOf<T> key[kAhead];
+    EightOf<T> value[kAhead];
 #pragma unroll
     for (int a = 0; a < kAhead; ++a) {
       const std::int64_t n = n0 + a * kTeams;
-      score[a] = kNone;
-      if (n < end && Sees(args, plan, query, n)) {
+      sees[a] = n < end && (kAll || Sees(args, plan, query, n));
+      if (sees[a]) {
         const std::int64_t at =
             SlotOf(args, plan.head, n) * args.shape.C + lane * kOwn;
+        key[a] = *reinterpret_cast<const EightOf<T>*>(keys + at);
+        value[a] = *reinterpret_cast<const EightOf<T>*>(values + at);
+      }
+    }
+    float score[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      score[a] = kNone;
+      if (sees[a]) {
         float k[kOwn];
-        LoadEight(keys + at, k);
-        LoadEight(values + at, v[a]);
+        Unpack(key[a], k);
         score[a] = 0;
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
@@ -141,13 +131,13 @@ __device__ void Visit(const Args& args, const PlannedHead& plan,
     }
     float top = running->top;
 #pragma unroll
-    for (float& value : score) {
+    for (float& own : score) {
 #pragma unroll
       for (int step = kLanes / 2; step > 0; step /= 2) {
-        value += __shfl_xor_sync(~0U, value, step);
+        own += __shfl_xor_sync(~0U, own, step);
       }
-      value *= args.shape.scale;
-      top = fmaxf(top, value);
+      own *= args.shape.scale;
+      top = fmaxf(top, own);
     }
     if (top == kNone) {
       continue;
@@ -158,9 +148,11 @@ __device__ void Visit(const Args& args, const PlannedHead& plan,
       if (score[a] != kNone) {
         const float weight = expf(score[a] - top);
         running->sum += weight;
+        float v[kOwn];
+        Unpack(value[a], v);
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
-          running->o[i] = fmaf(weight, v[a][i], running->o[i]);
+          running->o[i] = fmaf(weight, v[i], running->o[i]);
         }
       }
     }
@@ -203,32 +195,64 @@ __device__ void MergeTeams(const Running& own, float* partial) {
   }
 }
 
-// All pieces of a row and head, in order.
+constexpr int kCombined = 1024;  // pieces whose weights are held at once
+
+// exp(own maximum - top) of each piece; returns the row's sum over them.
+__device__ float PieceWeights(const float* first, std::int64_t size, int count,
+                              float top, float* weight) {
+  float sum = 0;
+  for (int p = static_cast<int>(threadIdx.x); p < count; p += kThreads) {
+    const float own = __ldcg(first + p * size);
+    weight[p] = own == kNone ? 0.0F : expf(own - top);
+    sum += weight[p] * __ldcg(first + p * size + 1);
+  }
+  return BlockReduce(sum, Sum{});
+}
+
+// All pieces of a row and head. Columns side by side; the threads that share a
+// column take every so many pieces each, and are added up in order.
 template <typename T>
 __device__ void Combine(const Args& args, const PlannedHead& plan,
                         const Query& query, std::int64_t h,
                         T* __restrict__ o_THC, float* __restrict__ lse_HT) {
+  __shared__ float weight[kCombined];
+  __shared__ float partial[kThreads];
+  const int C = static_cast<int>(args.shape.C);
+  const int column = static_cast<int>(threadIdx.x) % C;
+  const int share = static_cast<int>(threadIdx.x) / C;
+  const int shares = kThreads / C;
   const std::int64_t size = 2 + args.shape.C;
   const float* first =
       args.partial + (query.t * args.num_pieces + plan.first_piece) * size;
   float top = kNone;
-  for (std::int64_t p = 0; p < plan.num_pieces; ++p) {
+  for (std::int64_t p = threadIdx.x; p < plan.num_pieces; p += kThreads) {
     top = fmaxf(top, __ldcg(first + p * size));
   }
-  for (std::int64_t c = threadIdx.x; c < args.shape.C; c += kThreads) {
-    float sum = 0;
-    float o = 0;
-    for (std::int64_t p = 0; p < plan.num_pieces; ++p) {
-      const float own = __ldcg(first + p * size);
-      const float weight = own == kNone ? 0.0F : expf(own - top);
-      sum += weight * __ldcg(first + p * size + 1);
-      o += weight * __ldcg(first + p * size + 2 + c);
+  top = BlockReduce(top, Max{});
+  float sum = 0;
+  float o = 0;
+  for (std::int64_t begin = 0; begin < plan.num_pieces; begin += kCombined) {
+    const float* chunk = first + begin * size;
+    const int count =
+        static_cast<int>(min(plan.num_pieces - begin, std::int64_t{kCombined}));
+    sum += PieceWeights(chunk, size, count, top, weight);
+#pragma unroll 8
+    for (int p = share; p < count; p += shares) {
+      o = fmaf(weight[p], __ldcg(chunk + p * size + 2 + column), o);
+    }
+    __syncthreads();  // before the next weights
+  }
+  partial[threadIdx.x] = o;
+  __syncthreads();
+  if (share == 0) {
+    for (int other = 1; other < shares; ++other) {
+      o += partial[other * C + column];
     }
     Store(sum > 0 ? o / sum : 0.0F,
-          o_THC + (query.t * args.shape.H + h) * args.shape.C + c);
-    if (c == 0) {
-      lse_HT[h * args.shape.T + query.t] = sum > 0 ? top + logf(sum) : kNone;
-    }
+          o_THC + (query.t * args.shape.H + h) * C + column);
+  }
+  if (threadIdx.x == 0) {
+    lse_HT[h * args.shape.T + query.t] = sum > 0 ? top + logf(sum) : kNone;
   }
 }
 
@@ -253,24 +277,25 @@ __global__ void DecodeKernel(const __grid_constant__ Args args,
                 (plan.head.slot * args.shape.selected_rows + row) *
                     args.shape.words};
   float q[kOwn];
-  LoadEight(q_THC + (t * args.shape.H + h) * args.shape.C +
-                threadIdx.x % kLanes * kOwn,
-            q);
+  Unpack(*reinterpret_cast<const EightOf<T>*>(
+             q_THC + (t * args.shape.H + h) * args.shape.C +
+             threadIdx.x % kLanes * kOwn),
+         q);
   const std::int64_t place = piece - plan.first_piece;
   const std::int64_t begin = plan.begin + place * plan.piece;
   const std::int64_t end = min(begin + plan.piece, query.position + 1);
   Running running;
   if (place == 0) {
-    Visit<kLanes, T>(args, plan, query, q, 0, plan.sink_end, &running);
+    Visit<kLanes, false, T>(args, plan, query, q, 0, plan.sink_end, &running);
   }
   if (query.mask == nullptr) {
-    Visit<kLanes, T>(args, plan, query, q, begin, end, &running);
+    Visit<kLanes, false, T>(args, plan, query, q, begin, end, &running);
   } else {
     const std::int64_t block = args.shape.block;
     for (std::int64_t b = begin / block; b * block < end; ++b) {
       if ((query.mask[b / 32] >> (b % 32) & 1) != 0) {
-        Visit<kLanes, T>(args, plan, query, q, max(begin, b * block),
-                         min(end, (b + 1) * block), &running);
+        Visit<kLanes, true, T>(args, plan, query, q, max(begin, b * block),
+                               min(end, (b + 1) * block), &running);
       }
     }
   }
@@ -311,17 +336,14 @@ std::vector<PlannedHead> Plan(const DecodeShape& shape,
 }
 
 struct Sizes {
-  std::int64_t done;
-  std::int64_t partial;
+  std::int64_t done, partial;
 };
 Sizes SizesOf(const DecodeShape& shape, const std::vector<PlannedHead>& plan) {
   constexpr std::int64_t kAlignment = 256;
-  const auto round_up = [](std::int64_t n) {
-    return (n + kAlignment - 1) / kAlignment * kAlignment;
-  };
+  const std::int64_t done = shape.T * shape.H * std::int64_t{sizeof(int)};
   const std::int64_t pieces =
       plan.empty() ? 0 : plan.back().first_piece + plan.back().num_pieces;
-  return {round_up(shape.T * shape.H * std::int64_t{sizeof(int)}),
+  return {(done + kAlignment - 1) / kAlignment * kAlignment,
           shape.T * pieces * (2 + shape.C) * std::int64_t{sizeof(float)}};
 }
 
