@@ -59,8 +59,7 @@ void RunOnCuda(const ExecContext& ctx, const AttentionView& view,
       .head_S = in.head_S.data(),
       .kv_head_H = view.kv_head_H,
       .document_N = view.document_N};
-  const Storage space(ctx.Tagged("workspace"),
-                      cuda::AlignmentWorkspace(shape));
+  const Storage space(ctx.Tagged("workspace"), cuda::AlignmentWorkspace(shape));
   cuda::AlignmentKl<T>(shape,
                        {in.q_THC.data<T>(), in.k_TGC.data<T>(),
                         in.lse_HT.data<float>(), in.x_MSR.data<float>(),
