@@ -13,7 +13,7 @@ constexpr std::int64_t kMaxKeys = std::int64_t{1} << 23;
 void CheckSelection(const Selection& selection) {
   CHECK_LE(1, selection.block);
   CHECK_LE(0, selection.sinks);
-  CHECK_LE(0, selection.recent);
+  CHECK_LE(-1, selection.recent);
   CHECK_LE(0, selection.top_p);
   CHECK_LE(0, selection.top_k);
 }

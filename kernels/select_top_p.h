@@ -44,7 +44,8 @@ struct Selection {
   std::int64_t block = 64;  // keys
   // Always kept ("forced"): keys j with j < d(i) + sinks or i - j <= recent,
   // widened to whole blocks. With block 64, sinks <= 64 and recent 64: the
-  // document's first block, the row's block and the one before.
+  // document's first block, the row's block and the one before. recent -1: no
+  // recent keys, not even the row's own.
   std::int64_t sinks = 4;
   std::int64_t recent = 64;
   float scale = 1;

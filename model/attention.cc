@@ -27,30 +27,13 @@ void Count(const ExecContext& ctx, const Tensor& kept,
   counts->visible += slots * (rows * (N - rows) + rows * (rows + 1) / 2);
 }
 
-// The mask of the last `rows` rows of one layer: [S, M, words].
-Tensor SelectLast(const ExecContext& ctx,
-                  const IndexProjections::Layer& projection,
-                  const kernels::AttentionPattern& pattern,
-                  kernels::Selection selection, std::int64_t rows,
-                  const AttentionCall& call, KeptCounts* counts) {
-  selection.scale = pattern.scale;
-  const Tensor& q_pre = call.q_pre_THC.value();
-  const Tensor& k_pre = call.k_pre_NGC.value();
-  const std::int64_t T = q_pre.dim(0);
-  const std::int64_t N = k_pre.dim(0);
-  const Tensor x_MSR =
-      ProjectQueries(ctx, projection, q_pre.Slice(T - rows, T));
-  const Tensor y_NSR = ProjectKeys(ctx, projection, k_pre);
-  const std::int64_t S = x_MSR.dim(1);
-  Tensor mask = Tensor::Empty(
-      ctx, DType::kI32, {S, rows, kernels::MaskWords(N, selection.block)});
-  Tensor kept = Tensor::Empty(ctx, DType::kI32, {S, rows, 2});
-  kernels::SelectTopP(ctx, selection, x_MSR, y_NSR, N - rows,
-                      pattern.document_N, &mask, &kept);
-  if (counts != nullptr) {
-    Count(ctx, kept, call, rows, counts);
-  }
-  return mask;
+Var Observed(Tape& tape, const PatternPtr& pattern, const AttentionCall& call,
+             const Observer& observer) {
+  Tensor lse_HT;
+  Var o = ops::RangeAttention(tape, pattern, call.q_THC, call.k_NGC, call.v_NGC,
+                              call.query_begin, &lse_HT);
+  observer(call, *pattern, lse_HT);
+  return o;
 }
 
 }  // namespace
@@ -90,12 +73,7 @@ Attend RangeAttend(std::vector<PatternPtr> patterns) {
 Attend ObservedAttend(std::vector<PatternPtr> patterns, Observer observer) {
   return [patterns = std::move(patterns), observer = std::move(observer)](
              Tape& tape, Stash& /*stash*/, const AttentionCall& call) {
-    const PatternPtr& pattern = patterns[Index(call.layer)];
-    Tensor lse_HT;
-    Var o = ops::RangeAttention(tape, pattern, call.q_THC, call.k_NGC,
-                                call.v_NGC, call.query_begin, &lse_HT);
-    observer(call, *pattern, lse_HT);
-    return o;
+    return Observed(tape, patterns[Index(call.layer)], call, observer);
   };
 }
 
@@ -114,13 +92,38 @@ Attend GatedAttend(std::vector<PatternPtr> full, std::vector<PatternPtr> local,
   };
 }
 
+Tensor SelectLastRows(const ExecContext& ctx,
+                      const IndexProjections::Layer& projection,
+                      const kernels::AttentionPattern& pattern,
+                      kernels::Selection selection, std::int64_t rows,
+                      const AttentionCall& call, KeptCounts* counts) {
+  selection.scale = pattern.scale;
+  const Tensor& q_pre = call.q_pre_THC.value();
+  const Tensor& k_pre = call.k_pre_NGC.value();
+  const std::int64_t T = q_pre.dim(0);
+  const std::int64_t N = k_pre.dim(0);
+  const Tensor x_MSR =
+      ProjectQueries(ctx, projection, q_pre.Slice(T - rows, T));
+  const Tensor y_NSR = ProjectKeys(ctx, projection, k_pre);
+  const std::int64_t S = x_MSR.dim(1);
+  Tensor mask = Tensor::Empty(
+      ctx, DType::kI32, {S, rows, kernels::MaskWords(N, selection.block)});
+  Tensor kept = Tensor::Empty(ctx, DType::kI32, {S, rows, 2});
+  kernels::SelectTopP(ctx, selection, x_MSR, y_NSR, N - rows,
+                      pattern.document_N, &mask, &kept);
+  if (counts != nullptr) {
+    Count(ctx, kept, call, rows, counts);
+  }
+  return mask;
+}
+
 Attend SelectiveAttend(std::vector<PatternPtr> patterns,
                        std::shared_ptr<const IndexProjections> projections,
                        kernels::Selection selection, std::int64_t label_rows,
-                       KeptCounts* counts) {
+                       KeptCounts* counts, Observer observer) {
   return [patterns = std::move(patterns), projections = std::move(projections),
-          selection, label_rows,
-          counts](Tape& tape, Stash& stash, const AttentionCall& call) {
+          selection, label_rows, counts, observer = std::move(observer)](
+             Tape& tape, Stash& stash, const AttentionCall& call) {
     PatternPtr pattern = patterns[Index(call.layer)];
     const IndexProjections::Layer& layer =
         projections->layers[Index(call.layer)];
@@ -128,13 +131,16 @@ Attend SelectiveAttend(std::vector<PatternPtr> patterns,
       auto selected = std::make_shared<kernels::AttentionPattern>(*pattern);
       selected->block = selection.block;
       selected->selected_SMB = stash.Keep([&] {
-        return SelectLast(tape.ctx(), layer, *pattern, selection, label_rows,
-                          call, counts);
+        return SelectLastRows(tape.ctx(), layer, *pattern, selection,
+                              label_rows, call, counts);
       });
       pattern = std::move(selected);
     }
-    return ops::RangeAttention(tape, pattern, call.q_THC, call.k_NGC,
-                               call.v_NGC, call.query_begin);
+    if (observer == nullptr) {
+      return ops::RangeAttention(tape, pattern, call.q_THC, call.k_NGC,
+                                 call.v_NGC, call.query_begin);
+    }
+    return Observed(tape, pattern, call, observer);
   };
 }
 

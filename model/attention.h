@@ -27,7 +27,7 @@ std::vector<PatternPtr> MakePatterns(const ModelConfig& config,
 // Every head sees what its pattern shows.
 Attend RangeAttend(std::vector<PatternPtr> patterns);
 
-// What a layer of a dense forward pass hands to an observer.
+// What a layer hands to an observer: what was attended, and the row log-sums.
 using Observer = std::function<void(const AttentionCall& call,
                                     const kernels::AttentionPattern& pattern,
                                     const Tensor& lse_HT)>;
@@ -46,14 +46,22 @@ struct KeptCounts {
   std::int64_t visible = 0;  // keys that a dense row would have seen
 };
 
+// What `selection` takes for the last `rows` rows of a call, as SelectTopP()'s
+// mask: [S, rows, words] i32. selection.scale is not read: it is the pattern's.
+// `counts` may be null.
+Tensor SelectLastRows(const ExecContext& ctx,
+                      const IndexProjections::Layer& projection,
+                      const kernels::AttentionPattern& pattern,
+                      kernels::Selection selection, std::int64_t rows,
+                      const AttentionCall& call, KeptCounts* counts);
+
 // Local heads windowed everywhere; retrieval heads dense, except in the last
 // `label_rows` rows, where they attend what `selection` takes: training sees
-// what decoding will do. `counts` may be null. selection.scale is not read: it
-// is the pattern's.
+// what decoding will do. `counts` and `observer` may be null.
 Attend SelectiveAttend(std::vector<PatternPtr> patterns,
                        std::shared_ptr<const IndexProjections> projections,
                        kernels::Selection selection, std::int64_t label_rows,
-                       KeptCounts* counts);
+                       KeptCounts* counts, Observer observer = nullptr);
 
 }  // namespace rtpurbo
 

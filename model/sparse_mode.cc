@@ -15,16 +15,16 @@ SparseMode DenseMode(const ModelConfig& config) {
 
 Attend SparseAttend(const ModelConfig& config, const SparseMode& mode,
                     std::int64_t num_tokens, std::int64_t label_rows,
-                    KeptCounts* counts) {
-  if (num_tokens <= mode.dense_below) {
-    return RangeAttend(MakePatterns(config, DenseMap(config)));
-  }
-  std::vector<PatternPtr> patterns = MakePatterns(config, mode.map);
-  if (mode.projections == nullptr) {
-    return RangeAttend(std::move(patterns));
+                    KeptCounts* counts, const Observer& observer) {
+  const bool dense = num_tokens <= mode.dense_below;
+  std::vector<PatternPtr> patterns =
+      MakePatterns(config, dense ? DenseMap(config) : mode.map);
+  if (dense || mode.projections == nullptr) {
+    return observer == nullptr ? RangeAttend(std::move(patterns))
+                               : ObservedAttend(std::move(patterns), observer);
   }
   return SelectiveAttend(std::move(patterns), mode.projections, mode.selection,
-                         label_rows, counts);
+                         label_rows, counts, observer);
 }
 
 }  // namespace rtpurbo

@@ -28,10 +28,10 @@ struct SparseMode {
 SparseMode DenseMode(const ModelConfig& config);
 
 // The Attend of one sequence of `num_tokens` whose last `label_rows` rows
-// select keys. `counts` may be null.
+// select keys. `counts` and `observer` may be null.
 Attend SparseAttend(const ModelConfig& config, const SparseMode& mode,
                     std::int64_t num_tokens, std::int64_t label_rows,
-                    KeptCounts* counts);
+                    KeptCounts* counts, const Observer& observer = nullptr);
 
 }  // namespace rtpurbo
 
