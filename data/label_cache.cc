@@ -293,6 +293,20 @@ absl::Status LabelCacheWriter::WriteHdf5(const std::string& path) const {
 absl::StatusOr<std::unique_ptr<LabelCache>> LabelCache::Open(
     FileSystem& files, const std::string& path,
     const LabelFingerprints& expected) {
+  return OpenAny(files, path, &expected);
+}
+
+absl::Status LabelCache::Verify(FileSystem& files, const std::string& path) {
+  ASSIGN_OR_RETURN(const auto cache, OpenAny(files, path, nullptr));
+  for (const auto& [index, record] : cache->records_) {
+    RETURN_IF_ERROR(cache->Read(index).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<LabelCache>> LabelCache::OpenAny(
+    FileSystem& files, const std::string& path,
+    const LabelFingerprints* expected) {
   ASSIGN_OR_RETURN(const bool exists, files.Exists(path));
   if (!exists) {
     ASSIGN_OR_RETURN(const bool started, files.Exists(path + ".part"));
@@ -310,9 +324,11 @@ absl::StatusOr<std::unique_ptr<LabelCache>> LabelCache::Open(
         absl::StrCat("cannot read ", path, ": it is no label cache of version ",
                      kVersion, "; remove it to make the labels again"));
   }
-  for (const auto& [name, value] : Named(expected)) {
+  const LabelFingerprints any;
+  for (const auto& [name, value] :
+       Named(expected == nullptr ? any : *expected)) {
     ASSIGN_OR_RETURN(const std::string found, file->Text("", name));
-    if (found != *value) {
+    if (expected != nullptr && found != *value) {
       return Mismatch(path, name, found, *value);
     }
   }

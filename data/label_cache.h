@@ -132,6 +132,10 @@ class LabelCache {
   // written.
   absl::StatusOr<Labels> Read(std::int64_t index) const;
 
+  // Reads all labels of a cache, whatever it was made from.
+  // Returns the first error of Open() or Read().
+  static absl::Status Verify(FileSystem& files, const std::string& path);
+
  private:
   struct Record {
     Interval rows;
@@ -140,6 +144,10 @@ class LabelCache {
 
   explicit LabelCache(std::unique_ptr<Hdf5File> file)
       : file_(std::move(file)) {}
+  // `expected` may be null.
+  static absl::StatusOr<std::unique_ptr<LabelCache>> OpenAny(
+      FileSystem& files, const std::string& path,
+      const LabelFingerprints* expected);
   absl::Status ReadRecords();
 
   std::unique_ptr<Hdf5File> file_;

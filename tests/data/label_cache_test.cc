@@ -266,5 +266,20 @@ TEST_F(LabelCacheTest, WrongSizesAndARepeatedIndexAreBugs) {
   EXPECT_DEATH(writer->Append(uneven).IgnoreError(), "19 vs 20");
 }
 
+TEST_F(LabelCacheTest, VerifyReadsEverythingWhateverItWasMadeFrom) {
+  EXPECT_THAT(LabelCache::Verify(files_, path_),
+              StatusIs(absl::StatusCode::kNotFound));
+  ASSERT_OK(WriteOrContinue(files_, path_));
+  EXPECT_OK(LabelCache::Verify(files_, path_));
+  {
+    ASSERT_OK_AND_ASSIGN(const auto file,
+                         Hdf5File::OpenForWrite(files_, path_));
+    ASSERT_OK(file->Write<float>("lse", 300, std::vector<float>{0.125F}));
+    ASSERT_OK(file->Close());
+  }
+  EXPECT_THAT(LabelCache::Verify(files_, path_),
+              StatusIs(absl::StatusCode::kDataLoss));
+}
+
 }  // namespace
 }  // namespace rtpurbo
