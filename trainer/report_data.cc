@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "data/strict_json.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -24,8 +25,7 @@ absl::StatusOr<std::optional<std::string>> ReadIfThere(
 
 absl::StatusOr<Json> ParseObject(absl::string_view text,
                                  const std::string& where) {
-  Json json = Json::parse(text.begin(), text.end(), nullptr,
-                          /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(Json json, ParseStrictJson(text, where));
   if (!json.is_object()) {
     return absl::DataLossError(absl::StrCat(where, ": not a JSON object"));
   }
