@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
       {
           rtpurbo::NewGenerateCommand,
           rtpurbo::NewInspectCommand,
+          rtpurbo::NewTokenizeCommand,
+          rtpurbo::NewVerifyCommand,
       },
       std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
 }

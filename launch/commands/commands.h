@@ -12,6 +12,8 @@ namespace rtpurbo {
 
 std::unique_ptr<Command> NewGenerateCommand();
 std::unique_ptr<Command> NewInspectCommand();
+std::unique_ptr<Command> NewTokenizeCommand();
+std::unique_ptr<Command> NewVerifyCommand();
 
 }  // namespace rtpurbo
 

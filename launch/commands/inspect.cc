@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "configs/load.h"
 #include "data/file_system.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/describe.h"
 #include "model/model_config.h"
 
 namespace rtpurbo {
@@ -71,7 +73,9 @@ class InspectCommand : public Command {
            "every "
            "default, after --set, if it holds; if not, all that is wrong;\n"
            "- a model's folder or its config.json: its sizes, if it can be "
-           "converted; if not, what is not supported.";
+           "converted; if not, what is not supported;\n"
+           "- a head map, heads*.textproto: which heads retrieve;\n"
+           "- a file of weights, *.safetensors: its tensors.";
   }
   void AddFlags(FlagSet* flags) override {
     flags->Add("set", "PATH=VALUE",
@@ -81,14 +85,24 @@ class InspectCommand : public Command {
   }
   absl::Status Run(const std::vector<std::string>& arguments) override {
     ASSIGN_OR_RETURN(const std::string path, FindFile(arguments[0]));
-    if (BaseName(path) != "config.json") {
+    const std::string name = BaseName(path);
+    const bool is_map =
+        absl::StartsWith(name, "heads") && absl::EndsWith(name, ".textproto");
+    const bool is_weights = absl::EndsWith(name, ".safetensors");
+    if (name != "config.json" && !is_map && !is_weights) {
       return ShowRun(path);
     }
     if (!edits_.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "--set is for a run's configuration; ", path, " is none"));
     }
-    return ShowModel(path);
+    if (name == "config.json") {
+      return ShowModel(path);
+    }
+    ASSIGN_OR_RETURN(const std::string text,
+                     is_map ? DescribeHeadMap(path) : DescribeWeights(path));
+    std::cout << text;
+    return absl::OkStatus();
   }
 
  private:

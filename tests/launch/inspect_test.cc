@@ -71,6 +71,48 @@ TEST(InspectTest, RefusesAModelThatIsNotSupportedByName) {
   EXPECT_THAT(finished.err, HasSubstr("mamba"));
 }
 
+TEST(InspectTest, MalformedConfigsAreInputsAndDamagedOnesDamage) {
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "config.json")
+      << "{\"model_type\": \"qwen3\", \"vocab_size\": -1}";
+  const Finished unfit = RunBinary({"inspect", folder.path()});
+  EXPECT_EQ(unfit.exit_code, 3);
+  EXPECT_THAT(unfit.err, HasSubstr("vocab_size is -1"));
+  std::ofstream(folder / "config.json") << "{\"model_type\": ";
+  EXPECT_EQ(RunBinary({"inspect", folder.path()}).exit_code, 4);
+}
+
+TEST(InspectTest, ShowsWhichHeadsRetrieve) {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "heads.effect.textproto";
+  std::ofstream(path)
+      << "method: \"effect\" share: 0.3 window: 256 sinks: 4 documents: 10\n"
+      << "layers { retrieval: [false, true, false] score: [1, 2, 3] }\n"
+      << "layers { retrieval: [true, false, true] score: [1, 2, 3] }\n";
+  const Finished finished = RunBinary({"inspect", path});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(
+      finished.out,
+      AllOf(StartsWith("head map: effect, mean of 10 documents\nshare: 0.3\n"),
+            HasSubstr("retrieval heads: 3 of 6\nwindow: 256, sinks: 4\n"),
+            HasSubstr("    0    1  .#.\n    1    2  #.#\n")));
+  std::ofstream(path) << "layers {";
+  EXPECT_EQ(RunBinary({"inspect", path}).exit_code, 4);
+}
+
+TEST(InspectTest, ShowsTheTensorsOfAFileOfWeights) {
+  const Finished finished =
+      RunBinary({"inspect", "tests/data/tiny/model.safetensors"});
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.out,
+              AllOf(StartsWith("tensors: "), HasSubstr("metadata: format = pt"),
+                    HasSubstr("\nmodel.embed_tokens.weight  BF16 [8192, "
+                              "192]\n")));
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "x.safetensors") << "short";
+  EXPECT_EQ(RunBinary({"inspect", folder / "x.safetensors"}).exit_code, 4);
+}
+
 TEST(InspectTest, EditsAreForConfigurations) {
   const Finished finished =
       RunBinary({"inspect", "tests/data/tiny", "--set=align.steps=1"});

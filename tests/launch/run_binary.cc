@@ -32,8 +32,10 @@ std::string Contents(const std::string& path) {
 }  // namespace
 
 Finished RunBinary(const std::vector<std::string>& arguments,
-                   const std::vector<std::string>& environment) {
+                   const std::vector<std::string>& environment,
+                   const std::string& input) {
   const TemporaryDirectory folder;
+  std::ofstream(folder / "in", std::ios::binary) << input;
   const char* root = std::getenv("RTPURBO_ROOT");
   CHECK(root != nullptr) << "run this test by ctest";
   std::string command = "cd " + Quoted(root) + " && exec env";
@@ -44,8 +46,8 @@ Finished RunBinary(const std::vector<std::string>& arguments,
   for (const std::string& argument : arguments) {
     command += " " + Quoted(argument);
   }
-  command +=
-      " </dev/null >" + Quoted(folder / "out") + " 2>" + Quoted(folder / "err");
+  command += " <" + Quoted(folder / "in") + " >" + Quoted(folder / "out") +
+             " 2>" + Quoted(folder / "err");
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
           Contents(folder / "out"), Contents(folder / "err")};

@@ -15,9 +15,11 @@ struct Finished {
 };
 
 // Starts the program with `arguments` and waits for its end. Its working
-// directory is the project's; `environment` ("NAME=value") is added to ours.
+// directory is the project's; `environment` ("NAME=value") is added to ours;
+// `input` is what it reads from standard input.
 Finished RunBinary(const std::vector<std::string>& arguments,
-                   const std::vector<std::string>& environment = {});
+                   const std::vector<std::string>& environment = {},
+                   const std::string& input = "");
 
 }  // namespace rtpurbo::testing
 
