@@ -39,7 +39,8 @@ struct TrainedTensor {
 // Sums of one step over its micro-batches.
 struct StepSums {
   double loss = 0;
-  double rows = 0;          // that `loss` is a sum over
+  double kl = 0;            // of one attention row, or of one label
+  double rows = 0;          // that both are sums over
   std::int64_t tokens = 0;  // that went through the model
 };
 

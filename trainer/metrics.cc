@@ -1,0 +1,116 @@
+#include "trainer/metrics.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "kernels/core/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "trainer/evaluation/statistics.h"
+
+namespace rtpurbo {
+namespace {
+
+constexpr char kFile[] = "metrics.jsonl";
+
+double WallTime() {
+  return std::chrono::duration<double>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// Without the lines that `stage` wrote after `step`, and without a line that
+// has no end or is damaged.
+std::string Cut(const std::string& text, absl::string_view stage,
+                std::int64_t step) {
+  std::string kept;
+  std::vector<absl::string_view> lines = absl::StrSplit(text, '\n');
+  lines.pop_back();  // what follows the last line break
+  for (const absl::string_view line : lines) {
+    const nlohmann::json json =
+        nlohmann::json::parse(line.begin(), line.end(), nullptr,
+                              /*allow_exceptions=*/false);
+    if (!json.is_object() || (json.value("stage", "") == std::string(stage) &&
+                              json.value("step", std::int64_t{0}) > step)) {
+      continue;
+    }
+    absl::StrAppend(&kept, line, "\n");
+  }
+  return kept;
+}
+
+std::string LineOf(const StepRecord& record) {
+  nlohmann::ordered_json json = {{"stage", record.stage},
+                                 {"step", record.step}};
+  if (record.step > 0) {
+    json["loss"] = record.loss;
+    json["kl"] = record.kl;
+    json["lr"] = record.learning_rate;
+    json["grad_norm"] = record.grad_norm;
+    json["tokens"] = record.tokens;
+    json["label_tokens"] = record.label_tokens;
+    json["seconds"] = record.seconds;
+  }
+  if (!record.held_out.empty()) {
+    json["held_out"] = record.held_out;
+  }
+  return json.dump() + "\n";
+}
+
+std::vector<Scalar> ScalarsOf(const StepRecord& record) {
+  std::vector<Scalar> scalars;
+  const auto add = [&](const char* name, double value) {
+    scalars.push_back({absl::StrCat(record.stage, "/", name), value});
+  };
+  if (record.step > 0) {
+    add("loss", record.loss);
+    add("kl", record.kl);
+    add("learning_rate", record.learning_rate);
+    add("grad_norm", record.grad_norm);
+    add("tokens_per_second",
+        static_cast<double>(record.tokens) / std::max(record.seconds, 1e-9));
+  }
+  if (!record.held_out.empty()) {
+    add("held_out_kl", Mean(record.held_out));
+  }
+  return scalars;
+}
+
+}  // namespace
+
+absl::Status Metrics::Resume(absl::string_view stage, std::int64_t step) {
+  const std::string path = JoinPath(folder_, kFile);
+  ASSIGN_OR_RETURN(const bool exists, files_.Exists(path));
+  if (exists) {
+    ASSIGN_OR_RETURN(const std::string text, files_.ReadFile(path));
+    const std::string kept = Cut(text, stage, step);
+    if (kept != text) {
+      RETURN_IF_ERROR(files_.WriteFileAtomically(path, kept));
+    }
+  }
+  const std::int64_t first = std::max<std::int64_t>(step, 0);
+  ASSIGN_OR_RETURN(events_,
+                   EventFile::Create(files_, folder_, std::string(stage),
+                                     WallTime(), first));
+  progress_ = std::make_unique<ProgressLine>(stage, steps_, first);
+  tokens_ = 0;
+  return absl::OkStatus();
+}
+
+absl::Status Metrics::Record(const StepRecord& record) {
+  CHECK(progress_ != nullptr) << "Resume() comes first";
+  RETURN_IF_ERROR(
+      files_.AppendToFile(JoinPath(folder_, kFile), LineOf(record)));
+  RETURN_IF_ERROR(events_->Write(WallTime(), record.step, ScalarsOf(record)));
+  tokens_ += record.tokens;
+  if (record.step > 0) {
+    progress_->Update(
+        {record.step, tokens_, record.loss, record.learning_rate});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace rtpurbo

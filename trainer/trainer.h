@@ -1,0 +1,75 @@
+// The training loop: for each step, its micro-batches; then the norm, the
+// update, the numbers, and what is due of held-out loss and checkpoints.
+//
+// Nothing is lost on a crash: the loop resumes at the stage's last intact
+// checkpoint, and ends with the bytes of a run that was never interrupted.
+
+#ifndef RTPURBO_TRAINER_TRAINER_H_
+#define RTPURBO_TRAINER_TRAINER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/file_system.h"
+#include "trainer/optimizer.h"
+#include "trainer/schedule.h"
+#include "trainer/stage.h"
+
+namespace rtpurbo {
+
+// One line of metrics.jsonl. Steps count from 1; step 0 is the held-out loss
+// before any update.
+struct StepRecord {
+  std::string stage;
+  std::int64_t step = 0;
+  double loss = 0;  // means over the step's rows
+  double kl = 0;
+  double learning_rate = 0;
+  double grad_norm = 0;
+  std::int64_t tokens = 0;
+  std::int64_t label_tokens = 0;
+  double seconds = 0;
+  std::vector<double> held_out;  // mean KL of each sequence; empty: not due
+};
+
+struct TrainOptions {
+  std::int64_t steps = 0;
+  Schedule schedule;
+  Optimizer::Options optimizer;
+  std::int64_t held_out_every = 0;    // steps; the start and the end count
+  std::int64_t checkpoint_every = 0;  // steps
+  std::int64_t keep_last = 2;         // checkpoints, besides the best
+  std::string folder;                 // of the checkpoints
+  std::string config_text;            // stored in each checkpoint
+};
+
+// What becomes of the numbers: a file, a picture.
+class Recorder {
+ public:
+  virtual ~Recorder() = default;
+  // Before anything is computed: a run goes on after `step`, so what was
+  // recorded of later steps is dropped. -1: nothing was done yet.
+  virtual absl::Status Resume(absl::string_view stage, std::int64_t step) = 0;
+  virtual absl::Status Record(const StepRecord& record) = 0;
+};
+
+struct TrainResult {
+  std::int64_t best_step = 0;  // of the lowest mean held-out KL
+  std::vector<double> first_held_out;
+  std::vector<double> best_held_out;
+};
+
+// Trains `stage` to the end. Weights are those of the best checkpoint after it.
+// Returns Aborted after the third step in a row whose loss or gradient is not
+// finite (such steps are skipped), FailedPrecondition if the checkpoints that
+// are there are of another configuration or none is intact, or what files say.
+absl::StatusOr<TrainResult> Train(const ExecContext& ctx, FileSystem& files,
+                                  Stage& stage, const TrainOptions& options,
+                                  Recorder& recorder);
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_TRAINER_TRAINER_H_
