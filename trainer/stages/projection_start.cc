@@ -1,0 +1,153 @@
+#include "trainer/stages/projection_start.h"
+
+#include <algorithm>
+
+#include "kernels/core/parallel.h"
+#include "model/attention.h"
+#include "model/projection_start.h"
+#include "trainer/model_input.h"
+
+namespace rtpurbo {
+namespace {
+
+// Sums over rows of x x^T, for each head: [heads][C * C].
+using Moments = std::vector<std::vector<double>>;
+
+// Adds what one layer's x_THC gives. Rows are summed in order, in f64.
+void AddMoments(const ExecContext& ctx, const Tensor& x_THC, Moments* moments) {
+  const std::int64_t T = x_THC.dim(0);
+  const std::int64_t H = x_THC.dim(1);
+  const std::int64_t C = x_THC.dim(2);
+  std::vector<float> x(static_cast<std::size_t>(x_THC.size()));
+  if (x_THC.dtype() == DType::kF32) {
+    x = ToHost<float>(ctx, x_THC);
+  } else {
+    const std::vector<BFloat16> rounded = ToHost<BFloat16>(ctx, x_THC);
+    std::transform(rounded.begin(), rounded.end(), x.begin(),
+                   [](BFloat16 value) { return static_cast<float>(value); });
+  }
+  ParallelFor(H, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t h = begin; h < end; ++h) {
+      std::vector<double>& sum = (*moments)[static_cast<std::size_t>(h)];
+      for (std::int64_t t = 0; t < T; ++t) {
+        const float* row = x.data() + (t * H + h) * C;
+        for (std::int64_t a = 0; a < C; ++a) {
+          double* to = sum.data() + a * C;
+          for (std::int64_t b = 0; b < C; ++b) {
+            to[b] += static_cast<double>(row[a]) * static_cast<double>(row[b]);
+          }
+        }
+      }
+    }
+  });
+}
+
+struct LayerMoments {
+  Moments q_H;
+  Moments k_G;
+};
+
+std::vector<LayerMoments> MeasureMoments(
+    Transformer& model, const IndexProjections& projections,
+    const std::vector<std::vector<std::int32_t>>& sequences) {
+  const ModelConfig& config = model.config();
+  const std::vector<double> zero(
+      static_cast<std::size_t>(config.head_width * config.head_width));
+  const LayerMoments empty{
+      Moments(static_cast<std::size_t>(config.num_heads), zero),
+      Moments(static_cast<std::size_t>(config.num_kv_heads), zero)};
+  std::vector<LayerMoments> moments(projections.layers.size(), empty);
+  const auto observe = [&](const AttentionCall& call,
+                           const kernels::AttentionPattern& /*pattern*/,
+                           const Tensor& /*lse_HT*/) {
+    const auto l = static_cast<std::size_t>(call.layer);
+    if (!projections.layers[l].empty()) {
+      AddMoments(model.ctx(), call.q_pre_THC.value(), &moments[l].q_H);
+      AddMoments(model.ctx(), call.k_pre_NGC.value(), &moments[l].k_G);
+    }
+  };
+  for (const std::vector<std::int32_t>& tokens : sequences) {
+    Tape tape(model.ctx(), Tape::Mode::kOff);
+    model.AfterBlocks(
+        tape,
+        MakeInput(model.ctx(), tokens,
+                  static_cast<std::int64_t>(tokens.size())),
+        ObservedAttend(MakePatterns(config, DenseMap(config)), observe),
+        config.num_layers);
+  }
+  return moments;
+}
+
+void Append(const std::vector<float>& from, std::vector<float>* to) {
+  to->insert(to->end(), from.begin(), from.end());
+}
+
+// One layer's projections, `make` giving those of a slot.
+template <typename Make>
+void FillLayer(const ExecContext& ctx, const Make& make,
+               IndexProjections::Layer* layer) {
+  std::vector<float> wq;
+  std::vector<float> wk;
+  for (std::size_t s = 0; s < layer->head_S.size(); ++s) {
+    const ProjectionPair pair = make(layer->head_S[s], layer->kv_head_S[s]);
+    Append(pair.wq_RC, &wq);
+    Append(pair.wk_RC, &wk);
+  }
+  layer->wq_SRC = FromHost(ctx, wq, layer->wq_SRC.shape());
+  layer->wk_SRC = FromHost(ctx, wk, layer->wk_SRC.shape());
+}
+
+std::vector<double> RotationOf(const ModelConfig& config, const HeadMap& map,
+                               ProjectionStart::Kind kind,
+                               std::int64_t longest) {
+  if (kind == ProjectionStart::Kind::kSvdPlain) {
+    return Identity(config.head_width);
+  }
+  return MeanRotation(config.rope_base, config.head_width,
+                      std::min(map.window, longest - 1), longest - 1);
+}
+
+}  // namespace
+
+IndexProjections StartProjections(
+    Transformer& model, const HeadMap& map, const ProjectionStart& start,
+    const std::vector<std::vector<std::int32_t>>& sequences) {
+  const ModelConfig& config = model.config();
+  const std::int64_t C = config.head_width;
+  IndexProjections projections =
+      ZeroProjections(model.ctx(), config, map, start.width);
+  if (start.kind == ProjectionStart::Kind::kRandom) {
+    for (std::size_t l = 0; l < projections.layers.size(); ++l) {
+      const auto make = [&](std::int32_t head, std::int32_t /*kv_head*/) {
+        const auto stream = static_cast<std::uint64_t>(
+            static_cast<std::int64_t>(l) * config.num_heads + head);
+        return RandomProjections(C, start.width, start.seed, stream);
+      };
+      if (!projections.layers[l].empty()) {
+        FillLayer(model.ctx(), make, &projections.layers[l]);
+      }
+    }
+    return projections;
+  }
+  std::size_t longest = 2;
+  for (const std::vector<std::int32_t>& tokens : sequences) {
+    longest = std::max(longest, tokens.size());
+  }
+  const std::vector<double> d_CC =
+      RotationOf(config, map, start.kind, static_cast<std::int64_t>(longest));
+  const std::vector<LayerMoments> moments =
+      MeasureMoments(model, projections, sequences);
+  for (std::size_t l = 0; l < projections.layers.size(); ++l) {
+    const auto make = [&](std::int32_t head, std::int32_t kv_head) {
+      return BestProjections(moments[l].q_H[static_cast<std::size_t>(head)],
+                             moments[l].k_G[static_cast<std::size_t>(kv_head)],
+                             d_CC, C, start.width, start.ridge);
+    };
+    if (!projections.layers[l].empty()) {
+      FillLayer(model.ctx(), make, &projections.layers[l]);
+    }
+  }
+  return projections;
+}
+
+}  // namespace rtpurbo

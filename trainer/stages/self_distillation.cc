@@ -1,0 +1,70 @@
+#include "trainer/stages/self_distillation.h"
+
+#include <span>
+#include <utility>
+
+#include "kernels/core/status_macros.h"
+#include "trainer/trained_model.h"
+
+namespace rtpurbo {
+SelfDistillation::SelfDistillation(Transformer& model, Options options)
+    : model_(model), options_(std::move(options)) {}
+
+std::vector<TrainedTensor> SelfDistillation::trained() {
+  return TrainedTensors(model_);
+}
+
+absl::StatusOr<double> SelfDistillation::RowsOf(std::int64_t step,
+                                                std::int64_t micro_batch) {
+  ASSIGN_OR_RETURN(
+      const Sequence sequence,
+      options_.train(step * options_.sequences_per_step + micro_batch));
+  return static_cast<double>(sequence.num_labels());
+}
+
+Var SelfDistillation::Loss(Tape& tape, const Sequence& sequence,
+                           const TopLabels& labels, KeptCounts* counts) {
+  const std::span<const std::int32_t> tokens(sequence.tokens_T);
+  const std::int64_t rows = sequence.num_labels();
+  const ForwardInput input = MakeInput(
+      model_.ctx(), tokens.first(tokens.size() - 1), rows, options_.recompute);
+  const Attend attend =
+      SparseAttend(model_.config(), options_.mode,
+                   static_cast<std::int64_t>(tokens.size()) - 1, rows, counts);
+  const Var hidden = model_.Hidden(tape, input, attend);
+  return LabelLoss(tape, model_, hidden, labels);
+}
+
+absl::Status SelfDistillation::RunMicroBatch(std::int64_t step,
+                                             std::int64_t micro_batch,
+                                             float scale, StepSums* sums) {
+  const std::int64_t index = step * options_.sequences_per_step + micro_batch;
+  ASSIGN_OR_RETURN(const Sequence sequence, options_.train(index));
+  ASSIGN_OR_RETURN(const TopLabels labels, options_.train_labels(index));
+  Tape tape(model_.ctx());
+  const Var loss = Loss(tape, sequence, labels, nullptr);
+  tape.Backward(loss, scale);
+  const double sum = ToHost<float>(model_.ctx(), loss.value())[0];
+  sums->loss += sum;
+  sums->kl += sum;
+  sums->rows += static_cast<double>(sequence.num_labels());
+  sums->tokens += static_cast<std::int64_t>(sequence.tokens_T.size());
+  return model_.status();
+}
+
+absl::StatusOr<std::vector<double>> SelfDistillation::HeldOut() {
+  counts_ = {};
+  std::vector<double> means;
+  for (std::int64_t i = 0; i < options_.num_held_out; ++i) {
+    ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
+    ASSIGN_OR_RETURN(const TopLabels labels, options_.held_out_labels(i));
+    Tape tape(model_.ctx(), Tape::Mode::kOff);
+    const Var loss = Loss(tape, sequence, labels, &counts_);
+    means.push_back(
+        static_cast<double>(ToHost<float>(model_.ctx(), loss.value())[0]) /
+        static_cast<double>(sequence.num_labels()));
+  }
+  return means;
+}
+
+}  // namespace rtpurbo
