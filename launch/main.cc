@@ -15,6 +15,13 @@ int main(int argc, char** argv) {
   return rtpurbo::RunProgram(
       {
           rtpurbo::NewGenerateCommand,
+          rtpurbo::NewRunCommand,
+          rtpurbo::NewPrepareCommand,
+          rtpurbo::NewCalibrateCommand,
+          rtpurbo::NewAlignCommand,
+          rtpurbo::NewDistillCommand,
+          rtpurbo::NewExportCommand,
+          rtpurbo::NewReportCommand,
           rtpurbo::NewInspectCommand,
           rtpurbo::NewTokenizeCommand,
           rtpurbo::NewVerifyCommand,

@@ -1,0 +1,163 @@
+#include "trainer/conversion/conversion.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "configs/load.h"
+#include "kernels/core/log.h"
+#include "kernels/core/status_macros.h"
+#include "trainer/conversion/stage_config.h"
+#include "trainer/conversion/stages.h"
+#include "trainer/conversion/summary_file.h"
+#include "trainer/report.h"
+
+namespace rtpurbo {
+namespace {
+
+struct StageRule {
+  const char* name;
+  std::vector<const char*> reads;   // stages whose outputs it reads
+  std::vector<const char*> writes;  // removed before it is made again
+  absl::StatusOr<StageResult> (*make)(RunContext& run);
+};
+
+const std::vector<StageRule>& Rules() {
+  static const auto* const kRules = new std::vector<StageRule>{
+      {"prepare", {}, {"prepare/tokens.h5"}, MakePrepare},
+      {"calibrate",
+       {"prepare"},
+       {"calibrate", "heads.textproto"},
+       MakeCalibrate},
+      {"labels",
+       {"prepare"},
+       {"prepare/labels.h5", "prepare/labels.h5.part"},
+       MakeLabels},
+      {"align", {"prepare", "calibrate"}, {"align"}, MakeAlign},
+      {"distill",
+       {"prepare", "calibrate", "labels", "align"},
+       {"distill"},
+       MakeDistill}};
+  return *kRules;
+}
+
+const StageRule& RuleOf(const std::string& stage) {
+  for (const StageRule& rule : Rules()) {
+    if (rule.name == stage) {
+      return rule;
+    }
+  }
+  CHECK(false) << "no stage " << stage;
+  std::abort();
+}
+
+// What of the texts tells whether they changed, without reading them.
+absl::StatusOr<std::string> StateOfPaths(FileSystem& files,
+                                         const configs::Data& data) {
+  std::string state;
+  for (const std::string& path : data.paths()) {
+    ASSIGN_OR_RETURN(const std::string digest, DigestOf(files, path));
+    absl::StrAppend(&state, digest, " ", path, "\n");
+  }
+  return state;
+}
+
+double Seconds() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
+    const ExecContext& ctx, FileSystem& files, const configs::Run& run,
+    const std::string& out) {
+  RETURN_IF_ERROR(files.CreateDirectories(out));
+  RETURN_IF_ERROR(files.WriteFileAtomically(JoinPath(out, "run.textproto"),
+                                            ResolvedText(run)));
+  return std::unique_ptr<Conversion>(new Conversion(ctx, files, run, out));
+}
+
+std::vector<std::string> Conversion::StageNames() {
+  std::vector<std::string> names;
+  for (const StageRule& rule : Rules()) {
+    names.emplace_back(rule.name);
+  }
+  return names;
+}
+
+absl::Status Conversion::MakeAll() {
+  for (const StageRule& rule : Rules()) {
+    RETURN_IF_ERROR(Make(rule.name));
+  }
+  return Report();
+}
+
+absl::StatusOr<StageInputs> Conversion::InputsOf(const std::string& stage) {
+  StageInputs inputs = {{"config", StageConfigText(run_.run(), stage)}};
+  ASSIGN_OR_RETURN(std::string fingerprint, run_.TokenizerFingerprint());
+  inputs.emplace_back("tokenizer", std::move(fingerprint));
+  if (stage == "prepare") {
+    ASSIGN_OR_RETURN(std::string state,
+                     StateOfPaths(run_.files(), run_.run().data()));
+    inputs.emplace_back("text", std::move(state));
+    return inputs;
+  }
+  ASSIGN_OR_RETURN(fingerprint, run_.TeacherFingerprint());
+  inputs.emplace_back("teacher", std::move(fingerprint));
+  for (const char* read : RuleOf(stage).reads) {
+    ASSIGN_OR_RETURN(const Artefact artefact, artefacts_.Complete(read));
+    for (const Artefact::Output& output : artefact.outputs()) {
+      inputs.emplace_back(output.path(), output.digest());
+    }
+  }
+  return inputs;
+}
+
+absl::Status Conversion::RemoveOutputs(const std::string& stage) {
+  for (const char* path : RuleOf(stage).writes) {
+    RETURN_IF_ERROR(run_.files().RemoveTree(run_.Path(path)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Conversion::Make(const std::string& stage) {
+  using Action = StagePlan::Action;
+  if (stage == "distill") {
+    RETURN_IF_ERROR(Make("labels"));
+  }
+  ASSIGN_OR_RETURN(const StageInputs inputs, InputsOf(stage));
+  ASSIGN_OR_RETURN(const StagePlan plan, artefacts_.Plan(stage, inputs));
+  if (plan.action == Action::kSkip) {
+    Log(LogLevel::kInfo, stage, "complete and unchanged: skipped");
+    return absl::OkStatus();
+  }
+  if (plan.action == Action::kContinue) {
+    Log(LogLevel::kInfo, stage, "was interrupted: continues");
+  } else if (plan.action == Action::kRedo) {
+    Log(LogLevel::kInfo, stage,
+        absl::StrCat("no longer fits, made again: ", plan.why));
+  } else {
+    Log(LogLevel::kInfo, stage, "starts");
+  }
+  if (plan.action != Action::kContinue) {
+    RETURN_IF_ERROR(RemoveOutputs(stage));
+  }
+  RETURN_IF_ERROR(artefacts_.Begin(stage, inputs));
+  const double start = Seconds();
+  ASSIGN_OR_RETURN(const StageResult result, RuleOf(stage).make(run_));
+  const double seconds = Seconds() - start;
+  RETURN_IF_ERROR(artefacts_.Finish(stage, inputs, result.outputs, seconds,
+                                    result.numbers));
+  Log(LogLevel::kInfo, stage, "done",
+      {{"seconds", absl::StrFormat("%.1f", seconds)}});
+  return Report();
+}
+
+absl::Status Conversion::Report() {
+  RETURN_IF_ERROR(WriteSummary(run_, artefacts_, StageNames()));
+  return WriteReport(run_.files(), run_.folder());
+}
+
+}  // namespace rtpurbo

@@ -1,0 +1,57 @@
+// The whole conversion of a model, as make over the files of a run folder:
+//
+//   prepare -> calibrate -> labels -> align -> distill -> export -> evaluate
+//
+// A stage that is complete and unchanged is skipped, one that was interrupted
+// continues, one whose inputs or outputs changed is made again; the log says
+// which, and why. summary.json and report.html are written after each.
+
+#ifndef RTPURBO_TRAINER_CONVERSION_CONVERSION_H_
+#define RTPURBO_TRAINER_CONVERSION_CONVERSION_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/conversion/artefacts.h"
+#include "trainer/conversion/run_context.h"
+
+namespace rtpurbo {
+
+class Conversion {
+ public:
+  // Makes the folder `out` and writes `run` to out/run.textproto.
+  static absl::StatusOr<std::unique_ptr<Conversion>> Open(
+      const ExecContext& ctx, FileSystem& files, const configs::Run& run,
+      const std::string& out);
+
+  // In the order in which they are made.
+  static std::vector<std::string> StageNames();
+
+  // All stages.
+  absl::Status MakeAll();
+  // One stage, after those that it alone needs ("labels" before "distill").
+  // Returns FailedPrecondition if a stage that it reads is not complete.
+  absl::Status Make(const std::string& stage);
+  // Writes summary.json and report.html from the run's files.
+  absl::Status Report();
+
+  RunContext& run() { return run_; }
+
+ private:
+  Conversion(const ExecContext& ctx, FileSystem& files, const configs::Run& run,
+             const std::string& out)
+      : run_(ctx, files, run, out), artefacts_(files, out) {}
+
+  absl::StatusOr<StageInputs> InputsOf(const std::string& stage);
+  absl::Status RemoveOutputs(const std::string& stage);
+
+  RunContext run_;
+  Artefacts artefacts_;
+};
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_TRAINER_CONVERSION_CONVERSION_H_

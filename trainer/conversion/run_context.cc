@@ -1,0 +1,144 @@
+#include "trainer/conversion/run_context.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "data/digest.h"
+#include "data/fingerprint.h"
+#include "data/safetensors.h"
+#include "kernels/core/status_macros.h"
+#include "trainer/conversion/config_options.h"
+#include "trainer/trained_model.h"
+
+namespace rtpurbo {
+
+RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
+                       configs::Run run, std::string out)
+    : ctx_(ctx), files_(files), run_(std::move(run)), out_(std::move(out)) {}
+
+std::string RunContext::Path(absl::string_view name) const {
+  return JoinPath(out_, name);
+}
+
+absl::StatusOr<const ModelConfig*> RunContext::model_config() {
+  if (!model_config_.has_value()) {
+    ASSIGN_OR_RETURN(model_config_,
+                     ReadModelConfig(files_, run_.model().path()));
+  }
+  return &*model_config_;
+}
+
+absl::StatusOr<const Tokenizer*> RunContext::tokenizer() {
+  if (!tokenizer_.has_value()) {
+    ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(JoinPath(run_.model().path(),
+                                                          "tokenizer.json"),
+                                                 files_));
+  }
+  return &*tokenizer_;
+}
+
+absl::StatusOr<std::string> RunContext::TokenizerFingerprint() {
+  if (tokenizer_fingerprint_.empty()) {
+    ASSIGN_OR_RETURN(
+        const std::string json,
+        files_.ReadFile(JoinPath(run_.model().path(), "tokenizer.json")));
+    tokenizer_fingerprint_ = Sha256Hex(json);
+  }
+  return tokenizer_fingerprint_;
+}
+
+absl::StatusOr<std::string> RunContext::TeacherFingerprint() {
+  if (teacher_fingerprint_.empty()) {
+    ASSIGN_OR_RETURN(const SafetensorsFolder weights,
+                     SafetensorsFolder::Open(files_, run_.model().path()));
+    ASSIGN_OR_RETURN(teacher_fingerprint_,
+                     ModelFingerprint(files_, run_.model().path(), weights));
+  }
+  return teacher_fingerprint_;
+}
+
+absl::StatusOr<const TokenStore*> RunContext::store() {
+  if (store_ == nullptr) {
+    ASSIGN_OR_RETURN(store_,
+                     TokenStore::Open(files_, Path("prepare/tokens.h5")));
+  }
+  return store_.get();
+}
+
+Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
+                                              float weight_decay) {
+  Transformer::Options options;
+  options.dtype = run_.model().compute_type() == configs::Model::BFLOAT16
+                      ? DType::kBF16
+                      : DType::kF32;
+  options.trainable = trainable;
+  options.weight_decay = weight_decay;
+  options.max_positions = LongestSequence(run_);
+  options.comm = &solo_;
+  return options;
+}
+
+absl::StatusOr<Transformer*> RunContext::Teacher() {
+  if (teacher_ == nullptr) {
+    ASSIGN_OR_RETURN(teacher_,
+                     LoadTransformer(ctx_, files_, run_.model().path(),
+                                     ModelOptions({}, 0)));
+  }
+  return teacher_.get();
+}
+
+absl::StatusOr<std::unique_ptr<DocumentStream>> RunContext::MakeStream(
+    StreamUse use) {
+  ASSIGN_OR_RETURN(const ModelConfig* config, model_config());
+  ASSIGN_OR_RETURN(const Tokenizer* words, tokenizer());
+  ASSIGN_OR_RETURN(const std::string fingerprint, TokenizerFingerprint());
+  ASSIGN_OR_RETURN(const TokenStore* tokens, store());
+  if (config->end_tokens.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        JoinPath(run_.model().path(), "config.json"),
+        ": there is no eos_token_id, so nothing can end an answer"));
+  }
+  ASSIGN_OR_RETURN(QuestionMaker questions,
+                   QuestionMaker::Create(*words, config->end_tokens[0],
+                                         run_.attention().window()));
+  DocumentStreamOptions options = use == StreamUse::kAlign
+                                      ? AlignStreamOptions(run_)
+                                      : DistillStreamOptions(run_);
+  options.stream = static_cast<std::int64_t>(use);
+  if (use == StreamUse::kMeasure) {
+    options.seed = MeasureSeed(run_);
+  }
+  return DocumentStream::Create(*tokens, fingerprint, std::move(questions),
+                                options);
+}
+
+absl::StatusOr<HeadMap> RunContext::ReadHeadMap() {
+  const std::string path = Path("heads.textproto");
+  ASSIGN_OR_RETURN(const std::string text, files_.ReadFile(path));
+  ASSIGN_OR_RETURN(HeadMap map, HeadMapFromText(text, path));
+  ASSIGN_OR_RETURN(const ModelConfig* config, model_config());
+  RETURN_IF_ERROR(CheckFits(*config, map, path));
+  return map;
+}
+
+SparseMode RunContext::ModeOf(
+    const HeadMap& map,
+    std::shared_ptr<const IndexProjections> projections) const {
+  SparseMode mode;
+  mode.map = map;
+  mode.projections = std::move(projections);
+  mode.selection = SelectionOf(run_.attention());
+  mode.dense_below = run_.attention().dense_below();
+  return mode;
+}
+
+std::int64_t RunContext::ProjectionWidth(const ModelConfig& config) const {
+  const std::int64_t width = run_.attention().projection_width();
+  return width > 0 ? std::min(width, config.head_width)
+                   : std::min(config.head_width,
+                              std::max<std::int64_t>(8, config.head_width / 8));
+}
+
+}  // namespace rtpurbo

@@ -1,0 +1,80 @@
+// What the stages of a conversion share: where files are, and what was loaded.
+//
+// Things are loaded when they are first asked for and kept until the stage that
+// has no use for them drops them. One thread.
+
+#ifndef RTPURBO_TRAINER_CONVERSION_RUN_CONTEXT_H_
+#define RTPURBO_TRAINER_CONVERSION_RUN_CONTEXT_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "configs/schema/run.pb.h"
+#include "data/document_stream.h"
+#include "data/file_system.h"
+#include "data/tokenizer.h"
+#include "dist/solo_communicator.h"
+#include "model/head_map.h"
+#include "model/sparse_mode.h"
+#include "model/transformer.h"
+
+namespace rtpurbo {
+
+class RunContext {
+ public:
+  // `run` is complete and valid; `out` is the run's folder.
+  RunContext(const ExecContext& ctx, FileSystem& files, configs::Run run,
+             std::string out);
+
+  const ExecContext& ctx() const { return ctx_; }
+  FileSystem& files() { return files_; }
+  const configs::Run& run() const { return run_; }
+  const std::string& folder() const { return out_; }
+  // Of a file of the run.
+  std::string Path(absl::string_view name) const;
+
+  absl::StatusOr<const ModelConfig*> model_config();
+  absl::StatusOr<const Tokenizer*> tokenizer();
+  absl::StatusOr<std::string> TokenizerFingerprint();
+  absl::StatusOr<std::string> TeacherFingerprint();
+  absl::StatusOr<const TokenStore*> store();
+
+  // The dense model, frozen.
+  absl::StatusOr<Transformer*> Teacher();
+  void DropTeacher() { teacher_.reset(); }
+  // How a model of this run is made, from any folder.
+  Transformer::Options ModelOptions(const std::set<Role>& trainable,
+                                    float weight_decay);
+
+  // Streams of one run share no sequence but the order of text.
+  enum class StreamUse { kMeasure = 0, kAlign = 1, kDistill = 2 };
+  absl::StatusOr<std::unique_ptr<DocumentStream>> MakeStream(StreamUse use);
+
+  absl::StatusOr<HeadMap> ReadHeadMap();
+  // How the converted model attends; projections may be null.
+  SparseMode ModeOf(const HeadMap& map,
+                    std::shared_ptr<const IndexProjections> projections) const;
+  // R, with the default filled in.
+  std::int64_t ProjectionWidth(const ModelConfig& config) const;
+
+ private:
+  ExecContext ctx_;
+  FileSystem& files_;
+  configs::Run run_;
+  std::string out_;
+  SoloCommunicator solo_;
+  std::optional<ModelConfig> model_config_;
+  std::optional<Tokenizer> tokenizer_;
+  std::string tokenizer_fingerprint_;
+  std::string teacher_fingerprint_;
+  std::unique_ptr<TokenStore> store_;
+  std::unique_ptr<Transformer> teacher_;
+};
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_TRAINER_CONVERSION_RUN_CONTEXT_H_
