@@ -106,6 +106,8 @@ absl::Status Loop::Resume(const CheckpointRef& ref) {
   ASSIGN_OR_RETURN(state_, LoadStage(ctx_, checkpoint, optimizer_));
   RETURN_IF_ERROR(RemoveCheckpointsAfter(files_, options_.folder, state_.step));
   RETURN_IF_ERROR(SetBestCheckpoint(files_, options_.folder, state_.best_step));
+  RETURN_IF_ERROR(
+      RemoveOldCheckpoints(files_, options_.folder, options_.keep_last));
   Log(LogLevel::kInfo, stage_.name(), "resuming after a checkpoint",
       {{"step", state_.step}, {"of", options_.steps}, {"folder", ref.dir}});
   return recorder_.Resume(stage_.name(), state_.step);

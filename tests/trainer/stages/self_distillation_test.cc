@@ -1,0 +1,183 @@
+#include "trainer/stages/self_distillation.h"
+
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "data/file_system.h"
+#include "dist/solo_communicator.h"
+#include "gtest/gtest.h"
+#include "tests/device_test.h"
+#include "tests/temporary_directory.h"
+#include "tests/trainer/test_model.h"
+#include "trainer/stages/projection_start.h"
+#include "trainer/trained_model.h"
+
+namespace rtpurbo::testing {
+namespace {
+
+constexpr std::int64_t kTokens = 90;
+
+class SelfDistillationTest : public ::testing::Test {
+ protected:
+  SelfDistillationTest() {
+    WriteTestModel(directory_.path(), 3);
+    teacher_ = Load({});
+    map_ = LocalMap(teacher_->config());
+    map_.layers[0].retrieval_H[2] = true;
+    map_.layers[1].retrieval_H[0] = true;
+    map_.window = 8;
+    map_.sinks = 2;
+  }
+  std::unique_ptr<Transformer> Load(const std::set<Role>& trainable) {
+    Transformer::Options options;
+    options.max_positions = 256;
+    options.trainable = trainable;
+    options.comm = &alone_;
+    return LoadTransformer(device_->ctx(), RealFileSystem(), directory_.path(),
+                           options)
+        .value();
+  }
+  static Sequence SequenceOf(std::int64_t index, std::int64_t labels) {
+    Sequence sequence;
+    sequence.index = index;
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      sequence.tokens_T.push_back(
+          static_cast<std::int32_t>((t * 37 + index * 101 + 11) % 8192));
+    }
+    sequence.label_begin = kTokens - labels;
+    return sequence;
+  }
+  TopLabels LabelsOf(const Sequence& sequence) {
+    const std::span<const std::int32_t> tokens(sequence.tokens_T);
+    return TeacherLabels(
+        *teacher_,
+        MakeInput(device_->ctx(), tokens.first(tokens.size() - 1),
+                  sequence.num_labels()),
+        RangeAttend(
+            MakePatterns(teacher_->config(), DenseMap(teacher_->config()))),
+        10);
+  }
+  SelfDistillation::Options OptionsOf(const SparseMode& mode) {
+    SelfDistillation::Options options;
+    options.mode = mode;
+    options.sequences_per_step = 2;
+    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
+      return SequenceOf(i, i % 2 == 0 ? 3 : 30);
+    };
+    options.train_labels = [this](std::int64_t i) -> absl::StatusOr<TopLabels> {
+      return LabelsOf(SequenceOf(i, i % 2 == 0 ? 3 : 30));
+    };
+    options.held_out = options.train;
+    options.held_out_labels = options.train_labels;
+    options.num_held_out = 2;
+    return options;
+  }
+  SparseMode Sparse() {
+    ProjectionStart start;
+    start.width = 8;
+    SparseMode mode;
+    mode.map = map_;
+    mode.projections = std::make_shared<IndexProjections>(
+        StartProjections(*teacher_, map_, start, {SequenceOf(0, 3).tokens_T}));
+    mode.selection.block = 8;
+    mode.selection.recent = 8;
+    mode.selection.top_p = 0.5;
+    return mode;
+  }
+
+  std::unique_ptr<Device> device_ = *Device::Open(DeviceType::kCpu);
+  SoloCommunicator alone_;
+  TemporaryDirectory directory_;
+  std::unique_ptr<Transformer> teacher_;
+  HeadMap map_;
+};
+
+const std::set<Role> kAll = {Role::kEmbedding, Role::kAttention, Role::kNorms,
+                             Role::kExperts, Role::kHead};
+
+TEST_F(SelfDistillationTest, ADenseStudentHasNothingToLearn) {
+  const auto student = Load(kAll);
+  SelfDistillation stage(*student, OptionsOf(DenseMode(student->config())));
+  const std::vector<double> held_out = stage.HeldOut().value();
+  for (const double kl : held_out) {
+    EXPECT_NEAR(kl, 0, 1e-5);
+  }
+}
+
+TEST_F(SelfDistillationTest, ASparseStudentDiffersAndSaysWhatItKept) {
+  const auto student = Load(kAll);
+  SelfDistillation stage(*student, OptionsOf(Sparse()));
+  const std::vector<double> held_out = stage.HeldOut().value();
+  for (const double kl : held_out) {
+    EXPECT_GT(kl, 1e-4);
+  }
+  const KeptCounts& counts = stage.held_out_counts();
+  EXPECT_EQ(counts.rows, 2 * (3 + 30));  // two heads retrieve
+  EXPECT_GT(counts.visible, counts.tokens);
+  EXPECT_GE(counts.tokens, counts.rows * 8);
+}
+
+// 3 and 30 labels weigh as 33 rows: one backward pass over each micro-batch,
+// scaled by 1 / 33, adds up to the gradient of the mean over rows.
+TEST_F(SelfDistillationTest, MicroBatchesAddUpToTheMeanOverRows) {
+  const auto student = Load(kAll);
+  SparseMode mode = Sparse();
+  mode.projections = nullptr;  // a selection jumps where weights move
+  SelfDistillation stage(*student, OptionsOf(mode));
+  StepSums sums;
+  const double rows = *stage.RowsOf(0, 0) + *stage.RowsOf(0, 1);
+  EXPECT_EQ(rows, 33);
+  ASSERT_TRUE(stage.RunMicroBatch(0, 0, 1 / 33.0F, &sums).ok());
+  ASSERT_TRUE(stage.RunMicroBatch(0, 1, 1 / 33.0F, &sums).ok());
+  EXPECT_EQ(sums.rows, 33);
+  double square = 0;
+  for (const TrainedTensor& tensor : stage.trained()) {
+    for (const float grad : ToHost<float>(device_->ctx(), tensor.grad)) {
+      square += static_cast<double>(grad) * static_cast<double>(grad);
+    }
+  }
+  ASSERT_GT(square, 0);
+  // A step of length r against the gradient g changes the mean by -r |g|^2, to
+  // first order: small enough here to change no choice of experts.
+  const double before = sums.loss / 33;
+  const double rate = 0.01 * before / square;
+  for (const TrainedTensor& tensor : stage.trained()) {
+    for (std::int64_t i = 0; i < tensor.weight.size(); ++i) {
+      tensor.weight.data<float>()[i] -=
+          static_cast<float>(rate) * tensor.grad.data<float>()[i];
+    }
+  }
+  const std::vector<double> after = stage.HeldOut().value();
+  const double fall = before - (after[0] * 3 + after[1] * 30) / 33;
+  EXPECT_NEAR(fall / (rate * square), 1, 0.1);
+}
+
+TEST_F(SelfDistillationTest, RecomputedEqualsKeptBitForBit) {
+  std::vector<std::vector<float>> grads[2];
+  for (const bool recompute : {false, true}) {
+    const auto student = Load(kAll);
+    SelfDistillation::Options options = OptionsOf(Sparse());
+    options.recompute = recompute;
+    SelfDistillation stage(*student, options);
+    StepSums sums;
+    ASSERT_TRUE(stage.RunMicroBatch(0, 1, 1, &sums).ok());
+    for (const TrainedTensor& tensor : stage.trained()) {
+      grads[recompute ? 1 : 0].push_back(
+          ToHost<float>(device_->ctx(), tensor.grad));
+    }
+  }
+  EXPECT_EQ(grads[0], grads[1]);
+}
+
+TEST_F(SelfDistillationTest, OnlyTrainableRolesAreTrained) {
+  const auto student = Load({Role::kAttention});
+  SelfDistillation stage(*student, OptionsOf(Sparse()));
+  for (const TrainedTensor& tensor : stage.trained()) {
+    EXPECT_NE(tensor.name.find("attention"), std::string::npos) << tensor.name;
+  }
+  EXPECT_EQ(stage.trained().size(), 2U);
+}
+
+}  // namespace
+}  // namespace rtpurbo::testing
