@@ -112,7 +112,8 @@ absl::StatusOr<HeadMap> Calibration::Effect(bool one_by_one) {
                            question.answer_T.end());
     scores.push_back(one_by_one ? OneByOneScores(model_, local, answered)
                                 : EffectScores(model_, local, answered,
-                                               config_.gate_points()));
+                                               config_.gate_points(),
+                                               config_.recompute()));
     progress.Update({i + 1, (i + 1) * config_.tokens()});
   }
   return MapOf(method, scores);

@@ -26,14 +26,15 @@ struct Labelled {
   TopLabels labels;
 };
 
-Labelled Label(Transformer& model, const AnsweredTokens& question) {
+Labelled Label(Transformer& model, const AnsweredTokens& question,
+               bool recompute) {
   const std::span<const std::int32_t> all(question.tokens);
   const auto rows =
       static_cast<std::int64_t>(all.size()) - question.answer_begin;
   CHECK_LE(1, rows) << "a question without an answer";
   Labelled result;
-  result.input = MakeInput(model.ctx(), all.first(all.size() - 1), rows,
-                           /*recompute=*/true);
+  result.input =
+      MakeInput(model.ctx(), all.first(all.size() - 1), rows, recompute);
   const Attend dense =
       RangeAttend(MakePatterns(model.config(), DenseMap(model.config())));
   result.labels = TeacherLabels(model, result.input, dense, kTopK);
@@ -114,9 +115,9 @@ std::vector<float> NeedleScores(Transformer& model,
 
 std::vector<float> EffectScores(Transformer& model, const LocalShape& local,
                                 const AnsweredTokens& question,
-                                std::int64_t points) {
+                                std::int64_t points, bool recompute) {
   const ModelConfig& config = model.config();
-  const Labelled labelled = Label(model, question);
+  const Labelled labelled = Label(model, question, recompute);
   const std::vector<PatternPtr> full = MakePatterns(config, DenseMap(config));
   const std::vector<PatternPtr> windowed =
       MakePatterns(config, WithLocal(LocalMap(config), local));
@@ -133,7 +134,7 @@ std::vector<float> EffectScores(Transformer& model, const LocalShape& local,
 std::vector<float> OneByOneScores(Transformer& model, const LocalShape& local,
                                   const AnsweredTokens& question) {
   const ModelConfig& config = model.config();
-  const Labelled labelled = Label(model, question);
+  const Labelled labelled = Label(model, question, /*recompute=*/false);
   std::vector<float> score;
   HeadMap map = WithLocal(DenseMap(config), local);
   for (HeadMap::Layer& layer : map.layers) {

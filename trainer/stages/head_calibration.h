@@ -42,11 +42,12 @@ struct AnsweredTokens {
   std::int64_t answer_begin = 0;  // first token of the answer
 };
 
-// Of one question, with gates at (i + 1/2) / points for i < points.
+// Of one question, with gates at (i + 1/2) / points for i < points. With
+// `recompute` only one block's activations are alive at a time.
 // REQUIRES: all weights are frozen.
 std::vector<float> EffectScores(Transformer& model, const LocalShape& local,
                                 const AnsweredTokens& question,
-                                std::int64_t points);
+                                std::int64_t points, bool recompute);
 
 std::vector<float> OneByOneScores(Transformer& model, const LocalShape& local,
                                   const AnsweredTokens& question);
