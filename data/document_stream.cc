@@ -303,7 +303,10 @@ std::string DocumentStream::Fingerprint() const {
       "\nmin_tokens ", options_.min_tokens, "\nquestion_ppm ", share_ppm_,
       "\nkinds ", kinds, "\nlabel_tokens ", options_.label_tokens,
       "\ntext_label_tokens ", options_.text_label_tokens, "\nwindow ",
-      questions_.window(), "\nend_token ", questions_.end_token(), "\n"));
+      questions_.places().window, "\nfirst_needle ",
+      questions_.places().first_needle, "\nneedle_margin ",
+      questions_.places().margin, "\nend_token ", questions_.end_token(),
+      "\n"));
 }
 
 }  // namespace rtpurbo

@@ -14,9 +14,8 @@
 namespace rtpurbo {
 namespace {
 
-constexpr std::int64_t kFirstNeedle = 65;
-constexpr std::int64_t kShortestNeedle = 32;
-constexpr std::int64_t kLongestNeedle = 128;
+constexpr std::int64_t kShortestNeedle = 8;
+constexpr std::int64_t kLongestNeedle = 1024;
 constexpr int kCandidates = 32;
 constexpr int kMostDraws = 1024;
 
@@ -88,6 +87,7 @@ absl::StatusOr<NeedleDocument> MakeNeedleDocument(
     const TokenPool& pool, const NeedleDocumentOptions& options,
     std::uint64_t seed, std::uint64_t stream) {
   const std::int64_t needle = options.needle_tokens;
+  const std::int64_t first = options.first_needle + 1;
   if (needle < kShortestNeedle || needle > kLongestNeedle) {
     return absl::InvalidArgumentError(
         absl::StrCat("a needle of ", needle, " tokens was asked for, but it ",
@@ -95,8 +95,7 @@ absl::StatusOr<NeedleDocument> MakeNeedleDocument(
   }
   const std::int64_t length = options.num_tokens - 2 * needle;
   // The distance of the two must exceed what a windowed head sees.
-  const std::int64_t room =
-      length - kFirstNeedle - (options.window + options.sinks);
+  const std::int64_t room = length - first - (options.window + options.sinks);
   if (room < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "cannot make a calibration document of ", options.num_tokens,
@@ -109,7 +108,7 @@ absl::StatusOr<NeedleDocument> MakeNeedleDocument(
   ASSIGN_OR_RETURN(const std::vector<std::int32_t> needle_T,
                    DrawNeedle(pool, text, needle, rng));
   const std::int64_t cut =
-      kFirstNeedle + rng.Below(std::clamp<std::int64_t>(length / 16, 1, room));
+      first + rng.Below(std::clamp<std::int64_t>(length / 16, 1, room));
   NeedleDocument document;
   document.tokens_T = text.tokens_T;
   document.tokens_T.insert(document.tokens_T.begin() + cut, needle_T.begin(),

@@ -13,8 +13,6 @@
 namespace rtpurbo {
 namespace {
 
-constexpr std::int64_t kFirstNeedle = 64;
-constexpr std::int64_t kMarginBehindWindow = 100;
 constexpr std::size_t kFewestWords = 64;
 constexpr std::array<const char*, 6> kKindNames = {
     "single",      "multi_key",         "multi_value",
@@ -140,10 +138,10 @@ struct QuestionMaker::Script {
   std::vector<std::string> answers;
 };
 
-absl::StatusOr<QuestionMaker> QuestionMaker::Create(const Tokenizer& tokenizer,
-                                                    std::int32_t end_token,
-                                                    std::int64_t window) {
-  QuestionMaker maker(tokenizer, end_token, window);
+absl::StatusOr<QuestionMaker> QuestionMaker::Create(
+    const Tokenizer& tokenizer, std::int32_t end_token,
+    const NeedlePlaces& places) {
+  QuestionMaker maker(tokenizer, end_token, places);
   maker.words_ = WordsOf(tokenizer);
   if (maker.words_.size() < kFewestWords) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -234,13 +232,13 @@ absl::StatusOr<Question> QuestionMaker::Make(
     needles.push_back(tokenizer_.Encode(needle));
     haystack -= Size(needles.back());
   }
-  // A needle may be put before haystack token kFirstNeedle + [0, room).
+  // A needle may be put before haystack token first_needle + [0, room).
   const std::int64_t room =
-      haystack - kFirstNeedle - window_ - kMarginBehindWindow;
+      haystack - places_.first_needle - places_.window - places_.margin;
   if (room < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot make a ", QuestionKindName(kind), " question of ",
-                     num_tokens, " tokens: with a window of ", window_,
+                     num_tokens, " tokens: with a window of ", places_.window,
                      " it takes at least ", num_tokens + 1 - room, " tokens"));
   }
   ASSIGN_OR_RETURN(const std::vector<std::int32_t> haystack_T,
@@ -248,7 +246,7 @@ absl::StatusOr<Question> QuestionMaker::Make(
   CHECK_EQ(Size(haystack_T), haystack);
   std::vector<std::int64_t> cuts;
   for (std::size_t i = 0; i < needles.size(); ++i) {
-    cuts.push_back(kFirstNeedle + rng.Below(room));
+    cuts.push_back(places_.first_needle + rng.Below(room));
   }
   std::sort(cuts.begin(), cuts.end());
   Assemble(haystack_T, needles, cuts, question_T, &result);

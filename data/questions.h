@@ -17,9 +17,9 @@
 // question differ. Haystack (neighbouring tokens of one document), needles,
 // question with its trailing space, and answer are encoded separately and
 // joined as ids, so that no merge of the tokenizer spans a seam. Every needle
-// starts at or after token 64, where no attention sink is, and ends more than
-// window + 100 tokens before the question, where no windowed head that reads
-// the answer sees it.
+// starts at or after token `first_needle`, where no attention sink is, and ends
+// more than window + margin tokens before the question, where no windowed head
+// that reads the answer sees it.
 //
 // A question is a pure function of (seed, stream, kind, number of tokens) and
 // the haystacks that can be drawn.
@@ -81,14 +81,25 @@ std::string JoinAnswers(const Question& question);
 using DrawHaystack = std::function<absl::StatusOr<std::vector<std::int32_t>>(
     Rng& rng, std::int64_t num_tokens)>;
 
+// Where needles may be, in tokens.
+struct NeedlePlaces {
+  std::int64_t window = 0;  // how far a windowed head looks back
+  std::int64_t first_needle = 64;
+  std::int64_t margin = 100;
+};
+
 class QuestionMaker {
  public:
-  // `end_token` ends every answer; `window` is how far a windowed head looks
-  // back.
+  // `end_token` ends every answer.
   // Returns FailedPrecondition if the vocabulary has too few words.
   static absl::StatusOr<QuestionMaker> Create(const Tokenizer& tokenizer,
                                               std::int32_t end_token,
-                                              std::int64_t window);
+                                              const NeedlePlaces& places);
+  static absl::StatusOr<QuestionMaker> Create(const Tokenizer& tokenizer,
+                                              std::int32_t end_token,
+                                              std::int64_t window) {
+    return Create(tokenizer, end_token, NeedlePlaces{window});
+  }
 
   // Makes the question of (seed, stream); prompt and answer are `num_tokens`
   // tokens together.
@@ -103,13 +114,13 @@ class QuestionMaker {
   // token of the vocabulary. Sorted.
   const std::vector<std::string>& words() const { return words_; }
   std::int32_t end_token() const { return end_token_; }
-  std::int64_t window() const { return window_; }
+  const NeedlePlaces& places() const { return places_; }
 
  private:
   struct Script;  // the texts of a question
   QuestionMaker(const Tokenizer& tokenizer, std::int32_t end_token,
-                std::int64_t window)
-      : tokenizer_(tokenizer), end_token_(end_token), window_(window) {}
+                const NeedlePlaces& places)
+      : tokenizer_(tokenizer), end_token_(end_token), places_(places) {}
 
   std::vector<std::string> DrawKeys(Rng& rng, int count) const;
   Script WriteMagicValues(QuestionKind kind, Rng& rng) const;
@@ -117,7 +128,7 @@ class QuestionMaker {
 
   Tokenizer tokenizer_;
   std::int32_t end_token_;
-  std::int64_t window_;
+  NeedlePlaces places_;
   std::vector<std::string> words_;
 };
 

@@ -96,17 +96,33 @@ TEST(NeedleDocumentTest, TheShortestDocumentKeepsTheDistance) {
   EXPECT_FALSE(MakeNeedleDocument(pool, options, 1, 1).ok());
 }
 
+TEST(NeedleDocumentTest, TheFirstPlaceOfANeedleIsAnOption) {
+  const MadeStore store({{5000, {}}}, kRule);
+  const TokenPool pool(*store, StorePart::kTraining);
+  NeedleDocumentOptions options = kOptions;
+  for (const std::int64_t first : {8, 200}) {
+    options.first_needle = first;
+    std::int64_t least = 1 << 20;
+    for (std::uint64_t stream = 0; stream < 200; ++stream) {
+      ASSERT_OK_AND_ASSIGN(const NeedleDocument document,
+                           MakeNeedleDocument(pool, options, 1, stream));
+      least = std::min(least, document.pre.begin);
+    }
+    EXPECT_NEAR(static_cast<double>(least), static_cast<double>(first + 1), 10);
+  }
+}
+
 TEST(NeedleDocumentTest, NeedlesOfUnfitLengthAreRefused) {
   const MadeStore store({{5000, {}}}, kRule);
   const TokenPool pool(*store, StorePart::kTraining);
-  for (const std::int64_t needle : {0, 31, 129}) {
+  for (const std::int64_t needle : {0, 7, 1025}) {
     NeedleDocumentOptions options = kOptions;
     options.needle_tokens = needle;
     EXPECT_THAT(
         MakeNeedleDocument(pool, options, 1, 1),
-        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("32 to 128")));
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("8 to 1024")));
   }
-  for (const std::int64_t needle : {32, 128}) {
+  for (const std::int64_t needle : {8, 800}) {
     NeedleDocumentOptions options = kOptions;
     options.needle_tokens = needle;
     EXPECT_OK(MakeNeedleDocument(pool, options, 1, 1));

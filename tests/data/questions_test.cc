@@ -122,6 +122,25 @@ TEST_F(QuestionsTest, NeedlesAreBehindTheSinksAndBeforeTheWindow) {
   EXPECT_GE(latest, -kWindow - 104);
 }
 
+TEST_F(QuestionsTest, WhereNeedlesMayBeIsAnOption) {
+  const NeedlePlaces places{32, 8, 16};
+  const QuestionMaker maker =
+      QuestionMaker::Create(TinyTokenizer(), 0, places).value();
+  std::int64_t first = 1 << 20;
+  std::int64_t margin = 1 << 20;
+  for (std::uint64_t stream = 0; stream < 200; ++stream) {
+    const Question question =
+        maker.Make(QuestionKind::kSingle, 256, 7, stream, DrawNumbers).value();
+    first = std::min(first, question.needles[0].begin);
+    margin = std::min(margin,
+                      question.question.begin - question.needles[0].end - 32);
+  }
+  EXPECT_GE(first, 8);
+  EXPECT_LE(first, 16);
+  EXPECT_GT(margin, 16);
+  EXPECT_LE(margin, 24);
+}
+
 TEST_F(QuestionsTest, ASingleQuestionAsksForItsOneValue) {
   const Question question = Make(QuestionKind::kSingle, 900, 1);
   ASSERT_EQ(question.needles.size(), 1);

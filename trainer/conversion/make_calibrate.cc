@@ -78,6 +78,7 @@ absl::StatusOr<HeadMap> Calibration::Needle() {
   options.needle_tokens = config_.needle_tokens();
   options.window = run_.run().attention().window();
   options.sinks = run_.run().attention().sinks();
+  options.first_needle = run_.run().data().first_needle();
   Scores scores;
   ProgressLine progress("calibrate needle", config_.needle_documents());
   for (std::int64_t i = 0; i < config_.needle_documents(); ++i) {

@@ -100,9 +100,12 @@ absl::StatusOr<std::unique_ptr<DocumentStream>> RunContext::MakeStream(
         JoinPath(run_.model().path(), "config.json"),
         ": there is no eos_token_id, so nothing can end an answer"));
   }
-  ASSIGN_OR_RETURN(QuestionMaker questions,
-                   QuestionMaker::Create(*words, config->end_tokens[0],
-                                         run_.attention().window()));
+  const NeedlePlaces places{run_.attention().window(),
+                            run_.data().first_needle(),
+                            run_.data().needle_margin()};
+  ASSIGN_OR_RETURN(
+      QuestionMaker questions,
+      QuestionMaker::Create(*words, config->end_tokens[0], places));
   DocumentStreamOptions options = use == StreamUse::kAlign
                                       ? AlignStreamOptions(run_)
                                       : DistillStreamOptions(run_);
