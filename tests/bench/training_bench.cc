@@ -51,14 +51,15 @@ double Seconds(const std::function<void()>& work) {
 }
 
 double GemmFlops() {
-  constexpr int kN = 2048;
+  constexpr std::int64_t kN = 2048;
   openblas_set_num_threads(NumThreads());
   const std::vector<float> a(kN * kN, 0.5F);
   const std::vector<float> b(kN * kN, 0.25F);
   std::vector<float> c(kN * kN);
   const double seconds = Seconds([&] {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, kN, kN, kN, 1,
-                a.data(), kN, b.data(), kN, 0, c.data(), kN);
+    const auto n = static_cast<int>(kN);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1,
+                a.data(), n, b.data(), n, 0, c.data(), n);
   });
   openblas_set_num_threads(1);
   return 2.0 * kN * kN * kN / seconds;

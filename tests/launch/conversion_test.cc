@@ -50,7 +50,7 @@ class ConversionCommandTest : public ::testing::Test {
   static std::string Digest(const std::string& out) {
     std::string digests;
     for (const char* name :
-         {"heads.textproto", "prepare", "align", "distill"}) {
+         {"heads.textproto", "prepare", "align", "distill", "export"}) {
       digests += DigestOf(RealFileSystem(), JoinPath(out, name)).value() + " ";
     }
     return digests;

@@ -165,7 +165,7 @@ absl::Status Artefacts::Finish(const std::string& stage,
 }
 
 absl::StatusOr<Artefact> Artefacts::Complete(const std::string& stage) const {
-  const absl::StatusOr<Artefact> artefact = Read(stage);
+  absl::StatusOr<Artefact> artefact = Read(stage);
   if (artefact.ok() && artefact->complete()) {
     return artefact;
   }

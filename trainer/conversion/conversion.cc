@@ -37,7 +37,13 @@ const std::vector<StageRule>& Rules() {
       {"distill",
        {"prepare", "calibrate", "labels", "align"},
        {"distill"},
-       MakeDistill}};
+       MakeDistill},
+      {"export", {"calibrate", "align", "distill"}, {"export"}, MakeExport},
+      {"evaluate",
+       {"prepare", "calibrate", "labels", "align", "export"},
+       {"evaluation.jsonl", "evaluate"},
+       MakeEvaluate}};
+
   return *kRules;
 }
 
@@ -111,6 +117,11 @@ absl::StatusOr<StageInputs> Conversion::InputsOf(const std::string& stage) {
     for (const Artefact::Output& output : artefact.outputs()) {
       inputs.emplace_back(output.path(), output.digest());
     }
+  }
+  if (stage == "labels") {
+    ASSIGN_OR_RETURN(const auto stream,
+                     run_.MakeStream(RunContext::StreamUse::kDistill));
+    inputs.emplace_back("stream", stream->Fingerprint());
   }
   return inputs;
 }

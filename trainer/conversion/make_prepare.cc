@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "data/prepare_tokens.h"
 #include "kernels/core/log.h"
 #include "kernels/core/progress.h"
@@ -10,7 +12,7 @@ namespace {
 HeldOutRule RuleOf(const configs::Data& data) {
   HeldOutRule rule;
   rule.long_document = data.long_document();
-  rule.one_in = static_cast<std::int64_t>(1 / data.held_out_share() + 0.5);
+  rule.one_in = std::llround(1 / data.held_out_share());
   return rule;
 }
 

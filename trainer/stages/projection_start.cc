@@ -13,30 +13,38 @@ namespace {
 // Sums over rows of x x^T, for each head: [heads][C * C].
 using Moments = std::vector<std::vector<double>>;
 
+std::vector<float> FloatsOf(const ExecContext& ctx, const Tensor& x) {
+  if (x.dtype() == DType::kF32) {
+    return ToHost<float>(ctx, x);
+  }
+  const std::vector<BFloat16> rounded = ToHost<BFloat16>(ctx, x);
+  std::vector<float> values(rounded.size());
+  std::transform(rounded.begin(), rounded.end(), values.begin(),
+                 [](BFloat16 value) { return static_cast<float>(value); });
+  return values;
+}
+
+// sum += row row^T.
+void AddOuter(const float* row, std::int64_t C, double* sum) {
+  for (std::int64_t a = 0; a < C; ++a) {
+    for (std::int64_t b = 0; b < C; ++b) {
+      sum[a * C + b] +=
+          static_cast<double>(row[a]) * static_cast<double>(row[b]);
+    }
+  }
+}
+
 // Adds what one layer's x_THC gives. Rows are summed in order, in f64.
 void AddMoments(const ExecContext& ctx, const Tensor& x_THC, Moments* moments) {
   const std::int64_t T = x_THC.dim(0);
   const std::int64_t H = x_THC.dim(1);
   const std::int64_t C = x_THC.dim(2);
-  std::vector<float> x(static_cast<std::size_t>(x_THC.size()));
-  if (x_THC.dtype() == DType::kF32) {
-    x = ToHost<float>(ctx, x_THC);
-  } else {
-    const std::vector<BFloat16> rounded = ToHost<BFloat16>(ctx, x_THC);
-    std::transform(rounded.begin(), rounded.end(), x.begin(),
-                   [](BFloat16 value) { return static_cast<float>(value); });
-  }
+  const std::vector<float> x = FloatsOf(ctx, x_THC);
   ParallelFor(H, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t h = begin; h < end; ++h) {
-      std::vector<double>& sum = (*moments)[static_cast<std::size_t>(h)];
       for (std::int64_t t = 0; t < T; ++t) {
-        const float* row = x.data() + (t * H + h) * C;
-        for (std::int64_t a = 0; a < C; ++a) {
-          double* to = sum.data() + a * C;
-          for (std::int64_t b = 0; b < C; ++b) {
-            to[b] += static_cast<double>(row[a]) * static_cast<double>(row[b]);
-          }
-        }
+        AddOuter(x.data() + (t * H + h) * C, C,
+                 (*moments)[static_cast<std::size_t>(h)].data());
       }
     }
   });

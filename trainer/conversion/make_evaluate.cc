@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "data/json_lines.h"
+#include "kernels/core/log.h"
+#include "kernels/core/progress.h"
+#include "kernels/core/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "trainer/conversion/config_options.h"
+#include "trainer/conversion/held_out_measures.h"
+#include "trainer/conversion/stages.h"
+#include "trainer/evaluation/question_run.h"
+#include "trainer/evaluation/summary.h"
+#include "trainer/exporter.h"
+#include "trainer/projections_file.h"
+
+namespace rtpurbo {
+namespace {
+
+constexpr char kAnswers[] = "evaluation.jsonl";
+
+// Questions of each kind and length, in the order of the table.
+absl::StatusOr<std::vector<Question>> MakeQuestions(
+    const configs::Evaluation& config, const DocumentStream& stream) {
+  std::vector<Question> questions;
+  const auto add = [&](QuestionKind kind, std::int64_t tokens,
+                       std::int64_t count) -> absl::Status {
+    for (std::int64_t i = 0; i < count; ++i) {
+      ASSIGN_OR_RETURN(Question question,
+                       stream.EvaluationQuestion(kind, tokens, i));
+      questions.push_back(std::move(question));
+    }
+    return absl::OkStatus();
+  };
+  for (const std::int64_t tokens : config.tokens()) {
+    for (const QuestionKind kind : KindsOf(config.kinds())) {
+      RETURN_IF_ERROR(add(kind, tokens, config.questions()));
+    }
+    RETURN_IF_ERROR(
+        add(QuestionKind::kMultiValue, tokens, config.multi_value_questions()));
+  }
+  return questions;
+}
+
+class Evaluation {
+ public:
+  explicit Evaluation(RunContext& run) : run_(run) {}
+
+  absl::Status Open();
+  // The models with the teacher's weights, then those with the exported ones.
+  absl::Status AskTeachers();
+  absl::Status AskConverted();
+  absl::Status Write();
+
+ private:
+  absl::StatusOr<HeadMap> ReadMap(const std::string& name);
+  absl::StatusOr<SparseMode> ReadMode(const std::string& folder);
+  absl::Status Ask(const std::vector<AskedModel>& models);
+  absl::Status WriteJson(const std::string& name,
+                         const nlohmann::ordered_json& json);
+  HeadMap RandomMapOf(std::int64_t number) const;
+
+  RunContext& run_;
+  HeadMap map_;
+  std::unique_ptr<DocumentStream> stream_;
+  std::optional<FidelityMeasure> measure_;
+  std::vector<Question> questions_;
+  nlohmann::ordered_json fidelity_ = nlohmann::ordered_json::array();
+};
+
+absl::Status Evaluation::Open() {
+  ASSIGN_OR_RETURN(map_, run_.ReadHeadMap());
+  ASSIGN_OR_RETURN(stream_, run_.MakeStream(RunContext::StreamUse::kMeasure));
+  ASSIGN_OR_RETURN(measure_, FidelityMeasure::Open(run_));
+  ASSIGN_OR_RETURN(questions_,
+                   MakeQuestions(run_.run().evaluation(), *stream_));
+  return run_.files().CreateDirectories(run_.Path("evaluate"));
+}
+
+absl::StatusOr<HeadMap> Evaluation::ReadMap(const std::string& name) {
+  const std::string path = run_.Path(name);
+  ASSIGN_OR_RETURN(const std::string text, run_.files().ReadFile(path));
+  return HeadMapFromText(text, path);
+}
+
+absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
+  ASSIGN_OR_RETURN(const ModelConfig* config, run_.model_config());
+  return ReadProjections(run_.ctx(), run_.files(), run_.Path(folder), *config,
+                         map_);
+}
+
+absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run_.tokenizer());
+  for (const AskedModel& model : models) {
+    ASSIGN_OR_RETURN(const Fidelity fidelity,
+                     measure_->Of(*model.model, model.mode));
+    fidelity_.push_back(
+        nlohmann::ordered_json(FidelityRow(model.name, fidelity)));
+  }
+  const auto all = static_cast<std::int64_t>(questions_.size());
+  std::unique_ptr<ProgressLine> progress;
+  std::int64_t first = 0;
+  return AskQuestions(
+      models, questions_, *tokenizer, run_.run().evaluation().answer_tokens(),
+      run_.files(), run_.Path(kAnswers), [&](std::int64_t done) {
+        if (progress == nullptr) {
+          first = done;
+          if (done > 0) {
+            Log(LogLevel::kInfo, "evaluate", "resuming after a question",
+                {{"question", done}, {"of", all}});
+          }
+          progress = std::make_unique<ProgressLine>(
+              absl::StrCat("evaluate ", models.size(), " models"), all, done);
+          return;
+        }
+        std::int64_t tokens = 0;
+        for (std::int64_t i = first; i < done; ++i) {
+          tokens += static_cast<std::int64_t>(
+              questions_[static_cast<std::size_t>(i)].prompt_T.size() *
+              models.size());
+        }
+        progress->Update({done, tokens});
+      });
+}
+
+absl::Status Evaluation::AskTeachers() {
+  ASSIGN_OR_RETURN(Transformer* const teacher, run_.Teacher());
+  ASSIGN_OR_RETURN(const HeadMap needle,
+                   ReadMap("calibrate/heads.needle.textproto"));
+  ASSIGN_OR_RETURN(const HeadMap effect,
+                   ReadMap("calibrate/heads.effect.textproto"));
+  ASSIGN_OR_RETURN(const SparseMode start, ReadMode("align/start"));
+  ASSIGN_OR_RETURN(const SparseMode aligned, ReadMode("align"));
+  ASSIGN_OR_RETURN(const nlohmann::ordered_json recall,
+                   RecallRows(run_, *teacher, start, aligned));
+  RETURN_IF_ERROR(WriteJson("evaluate/recall.json", recall));
+  return Ask({{"dense", teacher, DenseMode(teacher->config())},
+              {"needle map", teacher, run_.ModeOf(needle, nullptr)},
+              {"effect map", teacher, run_.ModeOf(effect, nullptr)},
+              {"indexer", teacher, start},
+              {"stage 1", teacher, aligned}});
+}
+
+// The first by share alone; the second with as many heads in each layer as the
+// map has; and so on in turn.
+HeadMap Evaluation::RandomMapOf(std::int64_t number) const {
+  return RandomMap(map_,
+                   MeasureSeed(run_.run()) + static_cast<std::uint64_t>(number),
+                   number % 2 == 0);
+}
+
+absl::Status Evaluation::AskConverted() {
+  run_.DropTeacher();
+  ASSIGN_OR_RETURN(const ConvertedModel converted,
+                   LoadConverted(run_.ctx(), run_.files(), run_.Path("export"),
+                                 run_.ModelOptions({}, 0)));
+  Transformer* const model = converted.model.get();
+  const AskedModel stage2{"stage 2", model, converted.mode};
+  AskedModel top_k{"static top-k", model, converted.mode};
+  top_k.mode.selection.rule = kernels::Selection::Rule::kTopK;
+  top_k.mode.selection.top_k = run_.run().evaluation().static_top_k();
+  if (top_k.mode.selection.top_k == 0) {
+    ASSIGN_OR_RETURN(const Fidelity kept, measure_->Of(*model, stage2.mode));
+    top_k.mode.selection.top_k =
+        std::max<std::int64_t>(1, std::llround(kept.tokens_kept));
+  }
+  HeadMap local = LocalMap(model->config());
+  local.window = map_.window;
+  local.sinks = map_.sinks;
+  std::vector<AskedModel> models = {
+      stage2, top_k, {"window only", model, run_.ModeOf(local, nullptr)}};
+  for (std::int64_t i = 1; i <= run_.run().evaluation().random_maps(); ++i) {
+    models.push_back({absl::StrCat("random map ", i), model,
+                      run_.ModeOf(RandomMapOf(i), nullptr)});
+  }
+  return Ask(models);
+}
+
+absl::Status Evaluation::WriteJson(const std::string& name,
+                                   const nlohmann::ordered_json& json) {
+  return run_.files().WriteFileAtomically(run_.Path(name), json.dump(2) + "\n");
+}
+
+absl::Status Evaluation::Write() {
+  RETURN_IF_ERROR(WriteJson("evaluate/fidelity.json", fidelity_));
+  ASSIGN_OR_RETURN(const auto lines,
+                   JsonLines::Open(run_.files(), run_.Path(kAnswers)));
+  std::vector<nlohmann::json> answers;
+  while (true) {
+    ASSIGN_OR_RETURN(auto line, lines->Next());
+    if (!line.has_value()) {
+      break;
+    }
+    answers.push_back(*std::move(line));
+  }
+  ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
+                   SummarizeEvaluation(answers));
+  std::cout << SummaryText(rows) << std::flush;
+  return WriteJson("evaluate/table.json", SummaryTable(rows));
+}
+
+}  // namespace
+
+absl::StatusOr<StageResult> MakeEvaluate(RunContext& run) {
+  Evaluation evaluation(run);
+  RETURN_IF_ERROR(evaluation.Open());
+  RETURN_IF_ERROR(evaluation.AskTeachers());
+  RETURN_IF_ERROR(evaluation.AskConverted());
+  RETURN_IF_ERROR(evaluation.Write());
+  return StageResult{{kAnswers, "evaluate"}, {}};
+}
+
+}  // namespace rtpurbo
