@@ -14,12 +14,13 @@ int main(int argc, char** argv) {
   std::signal(SIGABRT, [](int) { std::_Exit(rtpurbo::kExitBug); });
   return rtpurbo::RunProgram(
       {
-          rtpurbo::NewGenerateCommand,
           rtpurbo::NewRunCommand,
           rtpurbo::NewPrepareCommand,
           rtpurbo::NewCalibrateCommand,
           rtpurbo::NewAlignCommand,
           rtpurbo::NewDistillCommand,
+          rtpurbo::NewEvaluateCommand,
+          rtpurbo::NewGenerateCommand,
           rtpurbo::NewExportCommand,
           rtpurbo::NewReportCommand,
           rtpurbo::NewInspectCommand,

@@ -10,12 +10,13 @@
 
 namespace rtpurbo {
 
-std::unique_ptr<Command> NewGenerateCommand();
 std::unique_ptr<Command> NewRunCommand();
 std::unique_ptr<Command> NewPrepareCommand();
 std::unique_ptr<Command> NewCalibrateCommand();
 std::unique_ptr<Command> NewAlignCommand();
 std::unique_ptr<Command> NewDistillCommand();
+std::unique_ptr<Command> NewEvaluateCommand();
+std::unique_ptr<Command> NewGenerateCommand();
 std::unique_ptr<Command> NewExportCommand();
 std::unique_ptr<Command> NewReportCommand();
 std::unique_ptr<Command> NewInspectCommand();

@@ -5,11 +5,11 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "data/json_lines.h"
 #include "kernels/core/log.h"
 #include "kernels/core/progress.h"
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "trainer/conversion/answers.h"
 #include "trainer/conversion/config_options.h"
 #include "trainer/conversion/held_out_measures.h"
 #include "trainer/conversion/stages.h"
@@ -187,18 +187,8 @@ absl::Status Evaluation::WriteJson(const std::string& name,
 
 absl::Status Evaluation::Write() {
   RETURN_IF_ERROR(WriteJson("evaluate/fidelity.json", fidelity_));
-  ASSIGN_OR_RETURN(const auto lines,
-                   JsonLines::Open(run_.files(), run_.Path(kAnswers)));
-  std::vector<nlohmann::json> answers;
-  while (true) {
-    ASSIGN_OR_RETURN(auto line, lines->Next());
-    if (!line.has_value()) {
-      break;
-    }
-    answers.push_back(*std::move(line));
-  }
   ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
-                   SummarizeEvaluation(answers));
+                   SummarizeFile(run_.files(), run_.Path(kAnswers)));
   std::cout << SummaryText(rows) << std::flush;
   return WriteJson("evaluate/table.json", SummaryTable(rows));
 }

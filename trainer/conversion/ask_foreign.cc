@@ -1,0 +1,94 @@
+#include "trainer/conversion/ask_foreign.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "data/foreign_questions.h"
+#include "kernels/core/progress.h"
+#include "kernels/core/status_macros.h"
+#include "trainer/conversion/answers.h"
+#include "trainer/evaluation/question_run.h"
+#include "trainer/evaluation/summary.h"
+#include "trainer/exporter.h"
+#include "trainer/trained_model.h"
+
+namespace rtpurbo {
+namespace {
+
+absl::StatusOr<std::vector<Question>> ReadQuestions(RunContext& run,
+                                                    const std::string& path) {
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run.tokenizer());
+  ASSIGN_OR_RETURN(const ModelConfig* config, run.model_config());
+  if (config->end_tokens.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        JoinPath(run.run().model().path(), "config.json"),
+        ": there is no eos_token_id, so nothing can end an answer"));
+  }
+  ASSIGN_OR_RETURN(const auto file,
+                   ForeignQuestions::Open(run.files(), path, *tokenizer,
+                                          config->end_tokens[0]));
+  std::vector<Question> questions;
+  while (true) {
+    ASSIGN_OR_RETURN(std::optional<Question> question, file->Next());
+    if (!question.has_value()) {
+      break;
+    }
+    questions.push_back(*std::move(question));
+  }
+  if (questions.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " holds no question"));
+  }
+  return questions;
+}
+
+// Positions that the longest question and its answer need.
+std::int64_t LongestOf(const std::vector<Question>& questions,
+                       std::int64_t answer_tokens) {
+  std::size_t longest = 0;
+  for (const Question& question : questions) {
+    longest = std::max(longest, question.prompt_T.size());
+  }
+  return static_cast<std::int64_t>(longest) + answer_tokens;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
+                                                const std::string& path) {
+  ASSIGN_OR_RETURN(const std::vector<Question> questions,
+                   ReadQuestions(run, path));
+  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run.tokenizer());
+  const std::int64_t answer_tokens = run.run().evaluation().answer_tokens();
+  RETURN_IF_ERROR(run.files().CreateDirectories(run.Path("questions")));
+  const std::string out = run.Path(JoinPath("questions", BaseName(path)));
+  Transformer::Options options = run.ModelOptions({}, 0);
+  options.max_positions =
+      std::max(options.max_positions, LongestOf(questions, answer_tokens));
+  ASSIGN_OR_RETURN(const bool converted,
+                   run.files().Exists(run.Path("export")));
+  std::vector<std::pair<std::string, std::string>> models = {
+      {"dense", run.run().model().path()}};
+  if (converted) {
+    models.emplace_back("stage 2", run.Path("export"));
+  }
+  for (const auto& [name, folder] : models) {
+    ASSIGN_OR_RETURN(ConvertedModel model,
+                     LoadConverted(run.ctx(), run.files(), folder, options));
+    ProgressLine progress(absl::StrCat("evaluate ", name),
+                          static_cast<std::int64_t>(questions.size()));
+    RETURN_IF_ERROR(AskQuestions({{name, model.model.get(), model.mode}},
+                                 questions, *tokenizer, answer_tokens,
+                                 run.files(), out, [&](std::int64_t done) {
+                                   progress.Update({done, 0});
+                                 }));
+  }
+  ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
+                   SummarizeFile(run.files(), out));
+  return absl::StrCat(SummaryText(rows), "answers: ", out, "\n");
+}
+
+}  // namespace rtpurbo
