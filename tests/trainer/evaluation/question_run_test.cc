@@ -146,7 +146,7 @@ TEST_F(QuestionRunTest, AnswersAreThoseOfEachModelAlone) {
   all.push_back(second_[0]);
   for (const Json& line : lines) {
     for (const AskedModel& asked : all) {
-      if (asked.name != line["model"]) {
+      if (line["model"].get<std::string>() != asked.name) {
         continue;
       }
       const auto& prompt =
