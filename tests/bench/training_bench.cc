@@ -58,8 +58,8 @@ double GemmFlops() {
   std::vector<float> c(kN * kN);
   const double seconds = Seconds([&] {
     const auto n = static_cast<int>(kN);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1,
-                a.data(), n, b.data(), n, 0, c.data(), n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, a.data(),
+                n, b.data(), n, 0, c.data(), n);
   });
   openblas_set_num_threads(1);
   return 2.0 * kN * kN * kN / seconds;
