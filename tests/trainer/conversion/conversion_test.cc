@@ -119,8 +119,7 @@ TEST_F(ConversionTest, AChangedTextIsTokenizedAgain) {
 TEST_F(ConversionTest, InterruptedAnywhereItEndsWithTheSameBytes) {
   FailingFileSystem counting(RealFileSystem());
   ASSERT_OK(Convert(counting, out_ / "whole"));
-  const std::map<std::string, std::string> expected =
-      Contents(out_ / "whole");
+  const std::map<std::string, std::string> expected = Contents(out_ / "whole");
   constexpr std::int64_t kEvery = 151;
   for (std::int64_t k = 1; k < counting.calls(); k += kEvery) {
     const std::string out = out_ / std::to_string(k);
