@@ -108,6 +108,27 @@ TEST_F(ConversionCommandTest, AFolderThatCannotBeMadeIsNamed) {
   EXPECT_THAT(finished.err, HasSubstr("/proc/no"));
 }
 
+TEST_F(ConversionCommandTest, AnybodysQuestionsAreAsked) {
+  ASSERT_EQ(Start("run", out_ / "a").exit_code, 0);
+  const std::string path = out_ / "mine.jsonl";
+  const auto ask = [&](const std::string& lines) {
+    EXPECT_TRUE(RealFileSystem().WriteFileAtomically(path, lines).ok());
+    return RunBinary({"evaluate", "--out", out_ / "a", "--questions", path});
+  };
+  const std::string question =
+      R"({"id": "1", "kind": "k", "prompt": "Who?", "answers": ["me"]})"
+      "\n";
+  const Finished finished = ask(question);
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("stage 2"));
+  const std::string answers =
+      RealFileSystem().ReadFile(out_ / "a/questions/mine.jsonl").value();
+  EXPECT_THAT(answers, HasSubstr("\"model\":\"dense\""));
+  const Finished malformed = ask(question + "{\"id\": 2}\n");
+  EXPECT_EQ(malformed.exit_code, 3);
+  EXPECT_THAT(malformed.err, HasSubstr("mine.jsonl:2"));
+}
+
 TEST_F(ConversionCommandTest, ReportOfACopiedFolderIsTheSamePage) {
   ASSERT_EQ(Start("run", out_ / "a").exit_code, 0);
   const std::string page =
