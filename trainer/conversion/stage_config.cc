@@ -51,7 +51,8 @@ std::map<std::string, double> HeldOutNumbers(const std::string& stage,
   const double before = Mean(result.first_held_out);
   const double after = Mean(result.best_held_out);
   Log(fall.falls() ? LogLevel::kInfo : LogLevel::kWarning, stage,
-      fall.falls() ? "held-out KL fell" : "held-out KL did not fall",
+      fall.falls() ? "held-out KL fell"
+                   : "held-out KL did not fall by 1.96 standard errors",
       {{"before", before},
        {"after", after},
        {"fall", fall.mean},
