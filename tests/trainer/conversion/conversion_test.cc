@@ -107,6 +107,14 @@ TEST_F(ConversionTest, AChangedFieldRemakesWhatDependsOnItAndSaysWhy) {
   EXPECT_THAT(log_, HasSubstr("export no longer fits"));
 }
 
+TEST_F(ConversionTest, WithALearningRateOfZeroNothingFalls) {
+  run_.mutable_align()->set_learning_rate(0);
+  run_.mutable_distill()->set_learning_rate(0);
+  ASSERT_OK(Convert(RealFileSystem(), out_ / "a"));
+  EXPECT_THAT(log_, HasSubstr("align held-out KL did not fall"));
+  EXPECT_THAT(log_, HasSubstr("distill held-out KL did not fall"));
+}
+
 TEST_F(ConversionTest, AChangedTextIsTokenizedAgain) {
   ASSERT_OK(Convert(RealFileSystem(), out_ / "a"));
   ASSERT_OK(RealFileSystem().AppendToFile(model_ / "text/a.txt", "one more"));
