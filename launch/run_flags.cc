@@ -2,6 +2,8 @@
 
 #include "configs/load.h"
 #include "data/file_system.h"
+#include "kernels/core/parallel.h"
+#include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
 
@@ -25,6 +27,15 @@ absl::StatusOr<configs::Run> RunFlags::Load() const {
         "--out is missing: name the folder of the run");
   }
   return LoadRun(run.empty() ? JoinPath(out, "run.textproto") : run, set, 1);
+}
+
+absl::StatusOr<std::unique_ptr<Conversion>> RunFlags::Open(
+    const Device& device) const {
+  ASSIGN_OR_RETURN(const configs::Run loaded, Load());
+  if (loaded.threads() > 0) {
+    SetNumThreads(static_cast<int>(loaded.threads()));
+  }
+  return Conversion::Open(device.ctx(), RealFileSystem(), loaded, out);
 }
 
 }  // namespace rtpurbo

@@ -3,12 +3,14 @@
 #ifndef RTPURBO_LAUNCH_RUN_FLAGS_H_
 #define RTPURBO_LAUNCH_RUN_FLAGS_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "configs/schema/run.pb.h"
 #include "launch/flags.h"
+#include "trainer/conversion/conversion.h"
 
 namespace rtpurbo {
 
@@ -22,6 +24,8 @@ struct RunFlags {
   // was made with (out/run.textproto).
   // Returns InvalidArgument if --out is missing, or as LoadRun().
   absl::StatusOr<configs::Run> Load() const;
+  // Load(), then the run in its folder. `device` must outlive it.
+  absl::StatusOr<std::unique_ptr<Conversion>> Open(const Device& device) const;
 };
 
 }  // namespace rtpurbo

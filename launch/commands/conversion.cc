@@ -8,14 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "data/file_system.h"
 #include "kernels/core/context.h"
-#include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
 #include "launch/run_flags.h"
-#include "trainer/report.h"
 
 namespace rtpurbo {
 namespace {
@@ -37,14 +34,8 @@ class ConversionCommand : public Command {
   void AddFlags(FlagSet* flags) override { flags_.AddTo(flags); }
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
-    ASSIGN_OR_RETURN(const configs::Run run, flags_.Load());
-    if (run.threads() > 0) {
-      SetNumThreads(static_cast<int>(run.threads()));
-    }
     ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(
-        const auto conversion,
-        Conversion::Open(device->ctx(), RealFileSystem(), run, flags_.out));
+    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device));
     const std::string stage = about_.name;
     RETURN_IF_ERROR(stage == "run" ? conversion->MakeAll()
                                    : conversion->Make(stage));

@@ -7,7 +7,6 @@
 
 #include "data/file_system.h"
 #include "kernels/core/context.h"
-#include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
 #include "launch/run_flags.h"
@@ -39,14 +38,8 @@ class EvaluateCommand : public Command {
   }
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
-    ASSIGN_OR_RETURN(const configs::Run run, flags_.Load());
-    if (run.threads() > 0) {
-      SetNumThreads(static_cast<int>(run.threads()));
-    }
     ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(
-        const auto conversion,
-        Conversion::Open(device->ctx(), RealFileSystem(), run, flags_.out));
+    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device));
     if (questions_.empty()) {
       return conversion->Make("evaluate");
     }

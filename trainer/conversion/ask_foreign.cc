@@ -21,15 +21,10 @@ namespace {
 absl::StatusOr<std::vector<Question>> ReadQuestions(RunContext& run,
                                                     const std::string& path) {
   ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run.tokenizer());
-  ASSIGN_OR_RETURN(const ModelConfig* config, run.model_config());
-  if (config->end_tokens.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        JoinPath(run.run().model().path(), "config.json"),
-        ": there is no eos_token_id, so nothing can end an answer"));
-  }
-  ASSIGN_OR_RETURN(const auto file,
-                   ForeignQuestions::Open(run.files(), path, *tokenizer,
-                                          config->end_tokens[0]));
+  ASSIGN_OR_RETURN(const std::int32_t end_token, run.EndToken());
+  ASSIGN_OR_RETURN(
+      const auto file,
+      ForeignQuestions::Open(run.files(), path, *tokenizer, end_token));
   std::vector<Question> questions;
   while (true) {
     ASSIGN_OR_RETURN(std::optional<Question> question, file->Next());

@@ -57,7 +57,7 @@ const StageRule& RuleOf(const std::string& stage) {
   std::abort();
 }
 
-// What of the texts tells whether they changed, without reading them.
+// Digests of the texts: they are read whole.
 absl::StatusOr<std::string> StateOfPaths(FileSystem& files,
                                          const configs::Data& data) {
   std::string state;

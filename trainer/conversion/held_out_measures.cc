@@ -14,11 +14,7 @@ namespace rtpurbo {
 absl::StatusOr<FidelityMeasure> FidelityMeasure::Open(RunContext& run) {
   ASSIGN_OR_RETURN(const auto stream,
                    run.MakeStream(RunContext::StreamUse::kDistill));
-  ASSIGN_OR_RETURN(const LabelFingerprints fingerprints,
-                   LabelFingerprintsOf(run, *stream));
-  ASSIGN_OR_RETURN(const auto cache,
-                   LabelCache::Open(run.files(), run.Path("prepare/labels.h5"),
-                                    fingerprints));
+  ASSIGN_OR_RETURN(const auto cache, OpenLabels(run, *stream));
   const LabelsAt labels_at = HeldOutLabels(run.ctx(), *cache, kTopLabels);
   const std::int64_t count =
       std::min(run.run().evaluation().fidelity_sequences(),

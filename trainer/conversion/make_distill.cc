@@ -47,11 +47,7 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
       ReadProjections(run.ctx(), run.files(), run.Path("align"), *config, map));
   ASSIGN_OR_RETURN(const auto stream,
                    run.MakeStream(RunContext::StreamUse::kDistill));
-  ASSIGN_OR_RETURN(const LabelFingerprints fingerprints,
-                   LabelFingerprintsOf(run, *stream));
-  ASSIGN_OR_RETURN(const auto labels,
-                   LabelCache::Open(run.files(), run.Path("prepare/labels.h5"),
-                                    fingerprints));
+  ASSIGN_OR_RETURN(const auto labels, OpenLabels(run, *stream));
   ASSIGN_OR_RETURN(
       const auto model,
       LoadTransformer(

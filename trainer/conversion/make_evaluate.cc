@@ -57,8 +57,9 @@ class Evaluation {
   absl::Status Write();
 
  private:
-  absl::StatusOr<HeadMap> ReadMap(const std::string& name);
   absl::StatusOr<SparseMode> ReadMode(const std::string& folder);
+  // Adds the model's row.
+  absl::StatusOr<Fidelity> Measure(const AskedModel& model);
   absl::Status Ask(const std::vector<AskedModel>& models);
   absl::Status WriteJson(const std::string& name,
                          const nlohmann::ordered_json& json);
@@ -81,26 +82,22 @@ absl::Status Evaluation::Open() {
   return run_.files().CreateDirectories(run_.Path("evaluate"));
 }
 
-absl::StatusOr<HeadMap> Evaluation::ReadMap(const std::string& name) {
-  const std::string path = run_.Path(name);
-  ASSIGN_OR_RETURN(const std::string text, run_.files().ReadFile(path));
-  return HeadMapFromText(text, path);
-}
-
 absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
   ASSIGN_OR_RETURN(const ModelConfig* config, run_.model_config());
   return ReadProjections(run_.ctx(), run_.files(), run_.Path(folder), *config,
                          map_);
 }
 
+absl::StatusOr<Fidelity> Evaluation::Measure(const AskedModel& model) {
+  ASSIGN_OR_RETURN(const Fidelity fidelity,
+                   measure_->Of(*model.model, model.mode));
+  fidelity_.push_back(
+      nlohmann::ordered_json(FidelityRow(model.name, fidelity)));
+  return fidelity;
+}
+
 absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
   ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run_.tokenizer());
-  for (const AskedModel& model : models) {
-    ASSIGN_OR_RETURN(const Fidelity fidelity,
-                     measure_->Of(*model.model, model.mode));
-    fidelity_.push_back(
-        nlohmann::ordered_json(FidelityRow(model.name, fidelity)));
-  }
   const auto all = static_cast<std::int64_t>(questions_.size());
   std::unique_ptr<ProgressLine> progress;
   std::int64_t first = 0;
@@ -130,19 +127,24 @@ absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
 absl::Status Evaluation::AskTeachers() {
   ASSIGN_OR_RETURN(Transformer* const teacher, run_.Teacher());
   ASSIGN_OR_RETURN(const HeadMap needle,
-                   ReadMap("calibrate/heads.needle.textproto"));
+                   run_.ReadHeadMap("calibrate/heads.needle.textproto"));
   ASSIGN_OR_RETURN(const HeadMap effect,
-                   ReadMap("calibrate/heads.effect.textproto"));
+                   run_.ReadHeadMap("calibrate/heads.effect.textproto"));
   ASSIGN_OR_RETURN(const SparseMode start, ReadMode("align/start"));
   ASSIGN_OR_RETURN(const SparseMode aligned, ReadMode("align"));
   ASSIGN_OR_RETURN(const nlohmann::ordered_json recall,
                    RecallRows(run_, *teacher, start, aligned));
   RETURN_IF_ERROR(WriteJson("evaluate/recall.json", recall));
-  return Ask({{"dense", teacher, DenseMode(teacher->config())},
-              {"needle map", teacher, run_.ModeOf(needle, nullptr)},
-              {"effect map", teacher, run_.ModeOf(effect, nullptr)},
-              {"indexer", teacher, start},
-              {"stage 1", teacher, aligned}});
+  const std::vector<AskedModel> models = {
+      {"dense", teacher, DenseMode(teacher->config())},
+      {"needle map", teacher, run_.ModeOf(needle, nullptr)},
+      {"effect map", teacher, run_.ModeOf(effect, nullptr)},
+      {"indexer", teacher, start},
+      {"stage 1", teacher, aligned}};
+  for (const AskedModel& model : models) {
+    RETURN_IF_ERROR(Measure(model).status());
+  }
+  return Ask(models);
 }
 
 // The first by share alone; the second with as many heads in each layer as the
@@ -160,11 +162,11 @@ absl::Status Evaluation::AskConverted() {
                                  run_.ModelOptions({}, 0)));
   Transformer* const model = converted.model.get();
   const AskedModel stage2{"stage 2", model, converted.mode};
+  ASSIGN_OR_RETURN(const Fidelity kept, Measure(stage2));
   AskedModel top_k{"static top-k", model, converted.mode};
   top_k.mode.selection.rule = kernels::Selection::Rule::kTopK;
   top_k.mode.selection.top_k = run_.run().evaluation().static_top_k();
   if (top_k.mode.selection.top_k == 0) {
-    ASSIGN_OR_RETURN(const Fidelity kept, measure_->Of(*model, stage2.mode));
     top_k.mode.selection.top_k =
         std::max<std::int64_t>(1, std::llround(kept.tokens_kept));
   }
@@ -176,6 +178,9 @@ absl::Status Evaluation::AskConverted() {
   for (std::int64_t i = 1; i <= run_.run().evaluation().random_maps(); ++i) {
     models.push_back({absl::StrCat("random map ", i), model,
                       run_.ModeOf(RandomMapOf(i), nullptr)});
+  }
+  for (std::size_t i = 1; i < models.size(); ++i) {  // stage 2 is done
+    RETURN_IF_ERROR(Measure(models[i]).status());
   }
   return Ask(models);
 }

@@ -48,6 +48,14 @@ absl::StatusOr<LabelFingerprints> LabelFingerprintsOf(
   return fingerprints;
 }
 
+absl::StatusOr<std::unique_ptr<LabelCache>> OpenLabels(
+    RunContext& run, const DocumentStream& stream) {
+  ASSIGN_OR_RETURN(const LabelFingerprints fingerprints,
+                   LabelFingerprintsOf(run, stream));
+  return LabelCache::Open(run.files(), run.Path("prepare/labels.h5"),
+                          fingerprints);
+}
+
 absl::StatusOr<StageResult> MakeLabels(RunContext& run) {
   const std::string path = run.Path("prepare/labels.h5");
   ASSIGN_OR_RETURN(const auto stream,

@@ -30,6 +30,16 @@ absl::StatusOr<const ModelConfig*> RunContext::model_config() {
   return &*model_config_;
 }
 
+absl::StatusOr<std::int32_t> RunContext::EndToken() {
+  ASSIGN_OR_RETURN(const ModelConfig* config, model_config());
+  if (config->end_tokens.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        JoinPath(run_.model().path(), "config.json"),
+        ": there is no eos_token_id, so nothing can end an answer"));
+  }
+  return config->end_tokens[0];
+}
+
 absl::StatusOr<const Tokenizer*> RunContext::tokenizer() {
   if (!tokenizer_.has_value()) {
     ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(JoinPath(run_.model().path(),
@@ -91,21 +101,15 @@ absl::StatusOr<Transformer*> RunContext::Teacher() {
 
 absl::StatusOr<std::unique_ptr<DocumentStream>> RunContext::MakeStream(
     StreamUse use) {
-  ASSIGN_OR_RETURN(const ModelConfig* config, model_config());
   ASSIGN_OR_RETURN(const Tokenizer* words, tokenizer());
   ASSIGN_OR_RETURN(const std::string fingerprint, TokenizerFingerprint());
   ASSIGN_OR_RETURN(const TokenStore* tokens, store());
-  if (config->end_tokens.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        JoinPath(run_.model().path(), "config.json"),
-        ": there is no eos_token_id, so nothing can end an answer"));
-  }
+  ASSIGN_OR_RETURN(const std::int32_t end_token, EndToken());
   const NeedlePlaces places{run_.attention().window(),
                             run_.data().first_needle(),
                             run_.data().needle_margin()};
-  ASSIGN_OR_RETURN(
-      QuestionMaker questions,
-      QuestionMaker::Create(*words, config->end_tokens[0], places));
+  ASSIGN_OR_RETURN(QuestionMaker questions,
+                   QuestionMaker::Create(*words, end_token, places));
   DocumentStreamOptions options = use == StreamUse::kAlign
                                       ? AlignStreamOptions(run_)
                                       : DistillStreamOptions(run_);
@@ -117,8 +121,8 @@ absl::StatusOr<std::unique_ptr<DocumentStream>> RunContext::MakeStream(
                                 options);
 }
 
-absl::StatusOr<HeadMap> RunContext::ReadHeadMap() {
-  const std::string path = Path("heads.textproto");
+absl::StatusOr<HeadMap> RunContext::ReadHeadMap(const std::string& name) {
+  const std::string path = Path(name);
   ASSIGN_OR_RETURN(const std::string text, files_.ReadFile(path));
   ASSIGN_OR_RETURN(HeadMap map, HeadMapFromText(text, path));
   ASSIGN_OR_RETURN(const ModelConfig* config, model_config());

@@ -38,6 +38,8 @@ class RunContext {
   std::string Path(absl::string_view name) const;
 
   absl::StatusOr<const ModelConfig*> model_config();
+  // That ends an answer.
+  absl::StatusOr<std::int32_t> EndToken();
   absl::StatusOr<const Tokenizer*> tokenizer();
   absl::StatusOr<std::string> TokenizerFingerprint();
   absl::StatusOr<std::string> TeacherFingerprint();
@@ -54,7 +56,9 @@ class RunContext {
   enum class StreamUse { kMeasure = 0, kAlign = 1, kDistill = 2 };
   absl::StatusOr<std::unique_ptr<DocumentStream>> MakeStream(StreamUse use);
 
-  absl::StatusOr<HeadMap> ReadHeadMap();
+  // heads.textproto is the map that is used.
+  absl::StatusOr<HeadMap> ReadHeadMap(
+      const std::string& name = "heads.textproto");
   // How the converted model attends; projections may be null.
   SparseMode ModeOf(const HeadMap& map,
                     std::shared_ptr<const IndexProjections> projections) const;
