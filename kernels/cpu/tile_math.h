@@ -40,6 +40,7 @@ template <int kBytes>
 struct Simd {
   using F [[gnu::vector_size(kBytes)]] = float;
   using I [[gnu::vector_size(kBytes)]] = std::int32_t;
+  using U [[gnu::vector_size(kBytes)]] = std::uint32_t;
   static constexpr std::int64_t kWidth = kBytes / 4;
 };
 
@@ -53,14 +54,15 @@ RTPURBO_INLINE inline void Store(const V& from, float* to) {
 }
 
 // x = 2^x with a relative error below 3e-7: exactly 1 at 0, exactly 0 below
-// -126 (-infinity included), NaN for NaN. REQUIRES: x < 127.
+// -126 (-infinity included), NaN for NaN, some number from 127 on (keys that a
+// mask takes out afterwards may have such scores).
 //
 // x = n + f with |f| <= 1/2; 2^f by the polynomial of degree 5 with the least
 // relative error among those that are 1 at 0.
 template <int kBytes>
 RTPURBO_INLINE inline void Exp2(typename Simd<kBytes>::F* x) {
   using F = typename Simd<kBytes>::F;
-  using I = typename Simd<kBytes>::I;
+  using U = typename Simd<kBytes>::U;
   constexpr float kToInteger = 0x1.8p23F;  // sums have n in their low bits
   const F in = *x < -126.0F ? F{} - 127.0F : *x;
   const F shifted = in + kToInteger;
@@ -70,7 +72,7 @@ RTPURBO_INLINE inline void Exp2(typename Simd<kBytes>::F* x) {
   y = y * f + 2.40222420e-1F;
   y = y * f + 6.93146978e-1F;
   y = y * f + 1.0F;
-  const I power = (__builtin_bit_cast(I, shifted) << 23) + (127 << 23);
+  const U power = (__builtin_bit_cast(U, shifted) << 23U) + (127U << 23U);
   *x = y * __builtin_bit_cast(F, power);
 }
 
