@@ -1,0 +1,63 @@
+// What ranks tell each other between steps: a few bytes, an error, whether the
+// one that writes could write, the numbers of work that they share.
+//
+// All are collective over the communicator: every rank calls them, in the same
+// order, and every rank gets the same result. Each rank's bytes go to all
+// others through host memory, so they are for small things.
+
+#ifndef RTPURBO_DIST_AGREE_H_
+#define RTPURBO_DIST_AGREE_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "dist/communicator.h"
+
+namespace rtpurbo {
+
+// The bytes that each rank brings, in rank order. Any lengths, also 0.
+// REQUIRES: less than 2^31 bytes a rank.
+absl::StatusOr<std::vector<std::string>> GatherBytes(const ExecContext& ctx,
+                                                     Communicator& comm,
+                                                     absl::string_view mine);
+
+// OK if it is so on every rank. Else the error of the first rank that has one,
+// which the message names if there are others.
+absl::Status AgreeOn(const ExecContext& ctx, Communicator& comm,
+                     const absl::Status& mine);
+
+// Rank 0 calls `fn`; all ranks wait for it and get its result.
+absl::Status OnFirstRank(const ExecContext& ctx, Communicator& comm,
+                         const std::function<absl::Status()>& fn);
+absl::StatusOr<std::string> FromFirstRank(
+    const ExecContext& ctx, Communicator& comm,
+    const std::function<absl::StatusOr<std::string>()>& fn);
+
+// The sum over ranks, added up in rank order.
+absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
+                                    double mine);
+
+// One piece of shared work: its numbers. With `counts` false it is done again
+// for the sake of the collectives inside, and the numbers are not used.
+using Piece = std::function<absl::StatusOr<std::vector<double>>(std::int64_t i,
+                                                                bool counts)>;
+
+// Does pieces 0 .. n - 1, piece i on rank i % size, and returns the numbers of
+// all, in order, on every rank. Every rank does as many pieces as any other, so
+// that pieces may have collectives inside: who has none left in the last round
+// does the last one again, with `counts` false.
+// An error is returned at once, without telling the others, who may wait inside
+// a piece: the caller has to end this rank.
+// REQUIRES: all pieces have as many numbers.
+absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
+    const ExecContext& ctx, Communicator& comm, std::int64_t n,
+    const Piece& piece);
+
+}  // namespace rtpurbo
+
+#endif  // RTPURBO_DIST_AGREE_H_

@@ -1,0 +1,131 @@
+#include "dist/agree.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/core/status_macros.h"
+#include "tests/dist/ranks.h"
+#include "tests/status_matchers.h"
+
+namespace rtpurbo::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(AgreeTest, BytesOfAnyLengthComeInRankOrder) {
+  RunCpuRanks(4, [](const ExecContext& ctx, Communicator& comm) {
+    const std::vector<std::string> said = {"", "a", std::string("b\0c\xff", 4),
+                                           "five5"};
+    const auto mine = said[static_cast<std::size_t>(comm.rank())];
+    for (int round = 0; round < 2; ++round) {
+      ASSERT_OK_AND_ASSIGN(const std::vector<std::string> all,
+                           GatherBytes(ctx, comm, mine));
+      EXPECT_EQ(all, said);
+    }
+    ASSERT_OK_AND_ASSIGN(const std::vector<std::string> nothing,
+                         GatherBytes(ctx, comm, ""));
+    EXPECT_THAT(nothing, ElementsAre("", "", "", ""));
+  });
+}
+
+TEST(AgreeTest, TheFirstErrorReachesEveryRankWithItsRank) {
+  RunCpuRanks(4, [](const ExecContext& ctx, Communicator& comm) {
+    EXPECT_OK(AgreeOn(ctx, comm, absl::OkStatus()));
+    const absl::Status mine = comm.rank() < 2
+                                  ? absl::OkStatus()
+                                  : absl::DataLossError(absl::StrCat(
+                                        "file ", comm.rank(), " is cut"));
+    const absl::Status all = AgreeOn(ctx, comm, mine);
+    EXPECT_EQ(all.code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(all.message(), "rank 2: file 2 is cut");
+  });
+}
+
+TEST(AgreeTest, OneRankAloneIsNotNamed) {
+  RunCpuRanks(1, [](const ExecContext& ctx, Communicator& comm) {
+    EXPECT_EQ(AgreeOn(ctx, comm, absl::NotFoundError("no file")),
+              absl::NotFoundError("no file"));
+  });
+}
+
+TEST(AgreeTest, OnlyTheFirstRankActsAndAllKnowHowItWent) {
+  RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
+    int calls = 0;
+    EXPECT_OK(OnFirstRank(ctx, comm, [&] {
+      ++calls;
+      return absl::OkStatus();
+    }));
+    EXPECT_EQ(calls, comm.rank() == 0 ? 1 : 0);
+    const absl::Status failed = OnFirstRank(
+        ctx, comm, [] { return absl::UnavailableError("disk is full"); });
+    EXPECT_EQ(failed.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(failed.message()), HasSubstr("disk is full"));
+  });
+}
+
+TEST(AgreeTest, TheFirstRanksWordsReachAll) {
+  RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
+    const std::string mine = absl::StrCat("rank ", comm.rank());
+    ASSERT_OK_AND_ASSIGN(const std::string word,
+                         FromFirstRank(ctx, comm, [&] { return mine; }));
+    EXPECT_EQ(word, "rank 0");
+    EXPECT_EQ(FromFirstRank(ctx, comm,
+                            []() -> absl::StatusOr<std::string> {
+                              return absl::NotFoundError("none");
+                            })
+                  .status()
+                  .code(),
+              absl::StatusCode::kNotFound);
+  });
+}
+
+// In rank order: 1 + 1e16 - 1e16 is 0 in doubles, another order gives 1.
+TEST(AgreeTest, SumsAreTakenInRankOrder) {
+  RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
+    const std::vector<double> said = {1, 1e16, -1e16};
+    ASSERT_OK_AND_ASSIGN(
+        const double sum,
+        SumOverRanks(ctx, comm, said[static_cast<std::size_t>(comm.rank())]));
+    EXPECT_EQ(sum, 0);
+  });
+}
+
+// Pieces with a collective inside: nobody waits for ever, whatever the numbers,
+// and each piece counts once.
+TEST(AgreeTest, PiecesAreSharedOutAndComeBackInOrder) {
+  for (const int size : {1, 2, 4}) {
+    for (const std::int64_t n : {0, 1, 2, 5, 8}) {
+      RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
+        std::vector<std::int64_t> done;
+        ASSERT_OK_AND_ASSIGN(
+            const auto pieces,
+            ShareOut(ctx, comm, n,
+                     [&](std::int64_t i,
+                         bool counts) -> absl::StatusOr<std::vector<double>> {
+                       RETURN_IF_ERROR(comm.Barrier());
+                       if (counts) {
+                         done.push_back(i);
+                       }
+                       const auto x = static_cast<double>(i);
+                       return std::vector<double>{x, counts ? -x : 1e9};
+                     }));
+        ASSERT_EQ(static_cast<std::int64_t>(pieces.size()), n);
+        for (std::int64_t i = 0; i < n; ++i) {
+          const auto x = static_cast<double>(i);
+          EXPECT_THAT(pieces[static_cast<std::size_t>(i)], ElementsAre(x, -x));
+        }
+        for (const std::int64_t i : done) {
+          EXPECT_EQ(i % comm.size(), comm.rank());
+        }
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rtpurbo::testing
