@@ -1,32 +1,59 @@
 #include "dist/solo_communicator.h"
 
-#include <algorithm>
+#include <array>
+
+#include "dist/call.h"
+#include "dist/reduce.h"
+#include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
+namespace {
 
-absl::Status SoloCommunicator::AllGather(const ExecContext& ctx,
-                                         const Tensor& shard, Tensor* full) {
-  CHECK(shard.dtype() == full->dtype());
-  CHECK_EQ(shard.size(), full->size());
-  if (shard.bytes() != full->bytes()) {
-    CopyBytes(ctx, shard.bytes(), full->bytes(), shard.num_bytes());
+void Copy(const ExecContext& ctx, const Tensor& from, const Tensor& to) {
+  if (from.bytes() != to.bytes()) {
+    CopyBytes(ctx, from.bytes(), to.bytes(), from.num_bytes());
   }
+}
+
+}  // namespace
+
+absl::Status SoloCommunicator::Run(const Call& call) {
+  RETURN_IF_ERROR(Poll());
+  RETURN_IF_ERROR(Fail(Agree({&call, 1})));
+  if (call.in == nullptr) {
+    return absl::OkStatus();  // Barrier
+  }
+  if (call.in->dtype() == call.out->dtype()) {
+    Copy(*call.ctx, *call.in, *call.out);
+    return absl::OkStatus();
+  }
+  CheckHasKernel(*call.ctx, "SoloCommunicator::ReduceScatter");
+  const std::array<const std::byte*, 1> parts = {call.in->bytes()};
+  ReduceInOrder(ReduceOp::kSum, call.dtype, parts, call.size, call.out->dtype(),
+                call.out->bytes());
   return absl::OkStatus();
 }
 
-absl::Status SoloCommunicator::ReduceScatter(const ExecContext& ctx,
-                                             const Tensor& full,
-                                             Tensor* shard) {
-  CHECK_EQ(full.size(), shard->size());
-  if (full.dtype() == shard->dtype()) {
-    CopyBytes(ctx, full.bytes(), shard->bytes(), full.num_bytes());
-    return absl::OkStatus();
-  }
-  CHECK(ctx.device == DeviceType::kCpu);
-  const auto* from = full.data<BFloat16>();
-  std::transform(from, from + full.size(), shard->data<float>(),
-                 [](BFloat16 x) { return static_cast<float>(x); });
-  return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<Communicator>> SoloCommunicator::RunSplit(
+    const Call& /*call*/) {
+  RETURN_IF_ERROR(Poll());
+  return std::make_unique<SoloCommunicator>();
+}
+
+absl::Status SoloCommunicator::Poll() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return status_;
+}
+
+void SoloCommunicator::Abort(absl::string_view why) {
+  Fail(GaveUp(0, why)).IgnoreError();
+}
+
+// Keeps the first error, and returns it.
+absl::Status SoloCommunicator::Fail(absl::Status status) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  status_.Update(status);
+  return status_;
 }
 
 }  // namespace rtpurbo
