@@ -121,7 +121,7 @@ absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
 
 absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
     const ExecContext& ctx, Communicator& comm, std::int64_t n,
-    const Piece& piece) {
+    const WorkPiece& piece) {
   std::vector<double> mine;
   for (std::int64_t first = 0; first < n; first += comm.size()) {
     const bool counts = first + comm.rank() < n;

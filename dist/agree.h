@@ -44,8 +44,8 @@ absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
 
 // One piece of shared work: its numbers. With `counts` false it is done again
 // for the sake of the collectives inside, and the numbers are not used.
-using Piece = std::function<absl::StatusOr<std::vector<double>>(std::int64_t i,
-                                                                bool counts)>;
+using WorkPiece = std::function<absl::StatusOr<std::vector<double>>(
+    std::int64_t i, bool counts)>;
 
 // Does pieces 0 .. n - 1, piece i on rank i % size, and returns the numbers of
 // all, in order, on every rank. Every rank does as many pieces as any other, so
@@ -56,7 +56,7 @@ using Piece = std::function<absl::StatusOr<std::vector<double>>(std::int64_t i,
 // REQUIRES: all pieces have as many numbers.
 absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
     const ExecContext& ctx, Communicator& comm, std::int64_t n,
-    const Piece& piece);
+    const WorkPiece& piece);
 
 }  // namespace rtpurbo
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/adamw.h"
+#include "kernels/core/status_macros.h"
 #include "kernels/reduce.h"
 
 namespace rtpurbo {
@@ -19,12 +20,24 @@ Optimizer::Optimizer(const ExecContext& ctx, std::vector<TrainedTensor> tensors,
   }
 }
 
-double Optimizer::GradNorm() const {
+absl::Status Optimizer::SumReplicas() {
+  for (TrainedTensor& tensor : tensors_) {
+    if (tensor.replicas != nullptr) {
+      RETURN_IF_ERROR(
+          tensor.replicas->AllReduce(ctx_, ReduceOp::kSum, &tensor.grad));
+    }
+  }
+  return absl::OkStatus();
+}
+
+double Optimizer::GradSquares() const {
   Tensor sum = Tensor::Zeros(ctx_, DType::kF32, {1});
   for (const TrainedTensor& tensor : tensors_) {
-    kernels::SumSquares(ctx_, tensor.grad, &sum);
+    if (tensor.is_first()) {
+      kernels::SumSquares(ctx_, tensor.grad, &sum);
+    }
   }
-  return std::sqrt(static_cast<double>(ToHost<float>(ctx_, sum)[0]));
+  return static_cast<double>(ToHost<float>(ctx_, sum)[0]);
 }
 
 void Optimizer::Step(std::int64_t step, double learning_rate, double norm) {

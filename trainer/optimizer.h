@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "kernels/core/tensor.h"
 #include "trainer/stage.h"
 
@@ -25,8 +26,13 @@ class Optimizer {
   Optimizer(const ExecContext& ctx, std::vector<TrainedTensor> tensors,
             const Options& options);
 
-  // The global norm of the gradients that have been added up.
-  double GradNorm() const;
+  // Adds up the gradients of replicas. Once a step, before the calls below.
+  // Collective over each tensor's replicas, tensor by tensor.
+  absl::Status SumReplicas();
+  // The sum of the squares of the gradients that have been added up, over the
+  // elements that this rank speaks for. The square of the global norm is the
+  // sum over all ranks.
+  double GradSquares() const;
   // Updates the weights with gradients scaled by min(1, clip / norm), then
   // zeroes the gradients. `step` counts from 0. A `norm` that is not finite is
   // the caller's to refuse.

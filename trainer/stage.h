@@ -3,7 +3,9 @@
 //
 // Losses are sums. The divisor of a step, the label rows of all its
 // micro-batches, is known from the data before anything is computed, so unequal
-// micro-batches never become a mean of means.
+// micro-batches never become a mean of means. The ranks of a run share out a
+// step's micro-batches and the held-out sequences (trainer.h); a stage does not
+// know which are its own.
 
 #ifndef RTPURBO_TRAINER_STAGE_H_
 #define RTPURBO_TRAINER_STAGE_H_
@@ -15,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "dist/communicator.h"
 #include "kernels/core/tensor.h"
 
 namespace rtpurbo {
@@ -34,6 +37,12 @@ struct TrainedTensor {
   };
   std::vector<Parameter> parameters;
   std::int64_t begin = 0;
+  // The ranks that hold these same elements, if there are others: each has a
+  // gradient of its own, whose sum is what the step is taken with.
+  Communicator* replicas = nullptr;
+
+  // Whether this rank is the one of those that speaks for them.
+  bool is_first() const { return replicas == nullptr || replicas->rank() == 0; }
 };
 
 // Sums of one step over its micro-batches.
@@ -60,8 +69,9 @@ class Stage {
   virtual absl::Status RunMicroBatch(std::int64_t step,
                                      std::int64_t micro_batch, float scale,
                                      StepSums* sums) = 0;
-  // The mean loss of each held-out sequence, always the same ones.
-  virtual absl::StatusOr<std::vector<double>> HeldOut() = 0;
+  // Held-out sequences, always the same ones, and the mean loss of one of them.
+  virtual std::int64_t num_held_out() const = 0;
+  virtual absl::StatusOr<double> HeldOutMean(std::int64_t i) = 0;
 };
 
 }  // namespace rtpurbo

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "data/checkpoint_folder.h"
+#include "dist/agree.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -46,11 +47,17 @@ void AddPieces(const ExecContext& ctx, const TrainedTensor& tensor,
   }
 }
 
-std::vector<Piece> AllPieces(const ExecContext& ctx,
-                             const Optimizer& optimizer) {
+// All that this rank holds, or what it speaks for.
+enum class Which : std::uint8_t { kHeld, kFirst };
+
+std::vector<Piece> AllPieces(const ExecContext& ctx, const Optimizer& optimizer,
+                             Which which) {
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < optimizer.tensors().size(); ++i) {
     const TrainedTensor& tensor = optimizer.tensors()[i];
+    if (which == Which::kFirst && !tensor.is_first()) {
+      continue;
+    }
     AddPieces(ctx, tensor, tensor.weight, "", &pieces);
     AddPieces(ctx, tensor, optimizer.m()[i], "adam.m/", &pieces);
     AddPieces(ctx, tensor, optimizer.v()[i], "adam.v/", &pieces);
@@ -130,15 +137,19 @@ absl::Status LoadPieces(const ExecContext& ctx, const Checkpoint& checkpoint,
 }  // namespace
 
 absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
-                       const std::string& folder,
+                       Communicator& ranks, const std::string& folder,
                        const std::string& config_text,
                        const Optimizer& optimizer, const StageState& state) {
-  const std::vector<Piece> pieces = AllPieces(ctx, optimizer);
+  const std::vector<Piece> pieces = AllPieces(ctx, optimizer, Which::kFirst);
   CopyPieces(ctx, pieces, Direction::kToHost);
-  RETURN_IF_ERROR(PrepareCheckpoint(files, folder, state.step));
-  ASSIGN_OR_RETURN(
-      CheckpointFile file,
-      WriteCheckpointFile(files, folder, state.step, 0, PartsOf(pieces)));
+  RETURN_IF_ERROR(OnFirstRank(ctx, ranks, [&] {
+    return PrepareCheckpoint(files, folder, state.step);
+  }));
+  const absl::StatusOr<CheckpointFile> mine = WriteCheckpointFile(
+      files, folder, state.step, ranks.rank(), PartsOf(pieces));
+  RETURN_IF_ERROR(AgreeOn(ctx, ranks, mine.status()));
+  ASSIGN_OR_RETURN(const std::vector<std::string> records,
+                   GatherBytes(ctx, ranks, mine->SerializeAsString()));
   CheckpointContents contents;
   contents.step = state.step;
   contents.config = config_text;
@@ -146,9 +157,13 @@ absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
                     {"best_step", absl::StrCat(state.best_step)},
                     {"first_held_out", Join(state.first_held_out)},
                     {"best_held_out", Join(state.best_held_out)}};
-  contents.files.push_back(std::move(file));
-  RETURN_IF_ERROR(CommitCheckpoint(files, folder, contents));
-  return SetBestCheckpoint(files, folder, state.best_step);
+  for (const std::string& record : records) {
+    CHECK(contents.files.emplace_back().ParseFromString(record));
+  }
+  return OnFirstRank(ctx, ranks, [&]() -> absl::Status {
+    RETURN_IF_ERROR(CommitCheckpoint(files, folder, contents));
+    return SetBestCheckpoint(files, folder, state.best_step);
+  });
 }
 
 absl::StatusOr<StageState> LoadStage(const ExecContext& ctx,
@@ -162,7 +177,8 @@ absl::StatusOr<StageState> LoadStage(const ExecContext& ctx,
                    ReadNumbers(checkpoint, "first_held_out"));
   ASSIGN_OR_RETURN(state.best_held_out,
                    ReadNumbers(checkpoint, "best_held_out"));
-  RETURN_IF_ERROR(LoadPieces(ctx, checkpoint, AllPieces(ctx, optimizer)));
+  RETURN_IF_ERROR(
+      LoadPieces(ctx, checkpoint, AllPieces(ctx, optimizer, Which::kHeld)));
   return state;
 }
 

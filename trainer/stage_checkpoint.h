@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "data/checkpoint.h"
 #include "data/file_system.h"
+#include "dist/communicator.h"
 #include "trainer/optimizer.h"
 
 namespace rtpurbo {
@@ -29,8 +30,10 @@ struct StageState {
 };
 
 // Writes and commits the checkpoint of state.step, and names the best one.
+// Collective over `ranks`, all ranks of the run, which get the same result. Of
+// replicas the first writes.
 absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
-                       const std::string& folder,
+                       Communicator& ranks, const std::string& folder,
                        const std::string& config_text,
                        const Optimizer& optimizer, const StageState& state);
 

@@ -117,7 +117,8 @@ absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
   return model;
 }
 
-std::vector<TrainedTensor> TrainedTensors(const Transformer& model) {
+std::vector<TrainedTensor> TrainedTensors(const Transformer& model,
+                                          Communicator* replicas) {
   std::vector<TrainedTensor> tensors;
   for (const Transformer::Group& group : model.groups()) {
     ParamGroup& params = *group.params;
@@ -129,7 +130,8 @@ std::vector<TrainedTensor> TrainedTensors(const Transformer& model) {
                          params.grad_shard(),
                          params.options().weight_decay,
                          {},
-                         0};
+                         0,
+                         replicas};
     tensor.begin = params.options().comm->rank() * params.shard().size();
     for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
       const ParameterLayout& parameter = group.layout.parameters[i];

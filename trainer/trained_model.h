@@ -31,7 +31,9 @@ absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
     const Transformer::Options& options);
 
 // The groups that train, for the optimizer.
-std::vector<TrainedTensor> TrainedTensors(const Transformer& model);
+//   replicas: the ranks that hold the same shards, or null.
+std::vector<TrainedTensor> TrainedTensors(const Transformer& model,
+                                          Communicator* replicas = nullptr);
 
 }  // namespace rtpurbo
 

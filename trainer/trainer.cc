@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/checkpoint_folder.h"
+#include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/evaluation/statistics.h"
@@ -25,10 +26,11 @@ double Seconds() {
 // One call of Train().
 class Loop {
  public:
-  Loop(const ExecContext& ctx, FileSystem& files, Stage& stage,
-       const TrainOptions& options, Recorder& recorder)
+  Loop(const ExecContext& ctx, FileSystem& files, Communicator& ranks,
+       Stage& stage, const TrainOptions& options, Recorder& recorder)
       : ctx_(ctx),
         files_(files),
+        ranks_(ranks),
         stage_(stage),
         options_(options),
         recorder_(recorder),
@@ -38,12 +40,24 @@ class Loop {
 
  private:
   absl::Status Start();
-  absl::Status Resume(const CheckpointRef& ref);
+  absl::StatusOr<std::string> NewestCheckpoint();
+  absl::Status Resume(const std::string& dir);
+  absl::Status CleanAfterResume(const std::string& dir);
   absl::Status RunStep();
   absl::Status Update(StepRecord* record);
   absl::StatusOr<StepSums> Accumulate();
   absl::Status MeasureIfDue(StepRecord* record);
   absl::Status SaveIfDue();
+  absl::Status Record(const StepRecord& record) {
+    return OnFirstRank(ctx_, ranks_, [&] { return recorder_.Record(record); });
+  }
+  // Lines of the log that all ranks could write are the first one's.
+  void LogOnce(LogLevel level, absl::string_view message,
+               std::initializer_list<LogField> fields) {
+    if (ranks_.rank() == 0) {
+      Log(level, stage_.name(), message, fields);
+    }
+  }
   bool HeldOutIsDue() const {
     return state_.step % options_.held_out_every == 0 ||
            state_.step == options_.steps;
@@ -51,6 +65,7 @@ class Loop {
 
   ExecContext ctx_;
   FileSystem& files_;
+  Communicator& ranks_;
   Stage& stage_;
   const TrainOptions& options_;
   Recorder& recorder_;
@@ -63,10 +78,10 @@ absl::StatusOr<TrainResult> Loop::Run() {
   while (state_.step < options_.steps) {
     RETURN_IF_ERROR(RunStep());
   }
-  ASSIGN_OR_RETURN(const CheckpointRef best,
-                   BestCheckpoint(files_, options_.folder));
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint,
-                   Checkpoint::Open(files_, best.dir));
+  ASSIGN_OR_RETURN(
+      const Checkpoint checkpoint,
+      Checkpoint::Open(
+          files_, JoinPath(options_.folder, CheckpointName(state_.best_step))));
   RETURN_IF_ERROR(LoadWeights(ctx_, checkpoint, optimizer_.tensors()));
   return TrainResult{state_.best_step, state_.first_held_out,
                      state_.best_held_out};
@@ -74,6 +89,23 @@ absl::StatusOr<TrainResult> Loop::Run() {
 
 absl::Status Loop::Start() {
   optimizer_.ZeroGrads();
+  ASSIGN_OR_RETURN(
+      const std::string newest,
+      FromFirstRank(ctx_, ranks_, [this] { return NewestCheckpoint(); }));
+  if (!newest.empty()) {
+    return Resume(newest);
+  }
+  RETURN_IF_ERROR(OnFirstRank(
+      ctx_, ranks_, [this] { return recorder_.Resume(stage_.name(), -1); }));
+  StepRecord record;
+  record.stage = std::string(stage_.name());
+  RETURN_IF_ERROR(MeasureIfDue(&record));
+  RETURN_IF_ERROR(Record(record));
+  return SaveIfDue();
+}
+
+// Its folder; empty if there is none.
+absl::StatusOr<std::string> Loop::NewestCheckpoint() {
   std::vector<std::string> skipped;
   const absl::StatusOr<CheckpointRef> newest =
       NewestIntactCheckpoint(files_, options_.folder, &skipped);
@@ -82,34 +114,32 @@ absl::Status Loop::Start() {
         absl::StrCat("passing over a damaged checkpoint: ", message));
   }
   if (newest.ok()) {
-    return Resume(*newest);
+    return newest->dir;
   }
-  if (!absl::IsNotFound(newest.status())) {
-    return newest.status();
+  if (absl::IsNotFound(newest.status())) {
+    return std::string();
   }
-  RETURN_IF_ERROR(recorder_.Resume(stage_.name(), -1));
-  StepRecord record;
-  record.stage = std::string(stage_.name());
-  RETURN_IF_ERROR(MeasureIfDue(&record));
-  RETURN_IF_ERROR(recorder_.Record(record));
-  return SaveIfDue();
+  return newest.status();
 }
 
-absl::Status Loop::Resume(const CheckpointRef& ref) {
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint,
-                   Checkpoint::Open(files_, ref.dir));
+absl::Status Loop::Resume(const std::string& dir) {
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(files_, dir));
   if (checkpoint.config() != options_.config_text) {
     return absl::FailedPreconditionError(
-        absl::StrCat(ref.dir, " was made with another configuration; remove ",
+        absl::StrCat(dir, " was made with another configuration; remove ",
                      options_.folder, " to start the stage again"));
   }
   ASSIGN_OR_RETURN(state_, LoadStage(ctx_, checkpoint, optimizer_));
+  return OnFirstRank(ctx_, ranks_, [&] { return CleanAfterResume(dir); });
+}
+
+absl::Status Loop::CleanAfterResume(const std::string& dir) {
   RETURN_IF_ERROR(RemoveCheckpointsAfter(files_, options_.folder, state_.step));
   RETURN_IF_ERROR(SetBestCheckpoint(files_, options_.folder, state_.best_step));
   RETURN_IF_ERROR(
       RemoveOldCheckpoints(files_, options_.folder, options_.keep_last));
-  Log(LogLevel::kInfo, stage_.name(), "resuming after a checkpoint",
-      {{"step", state_.step}, {"of", options_.steps}, {"folder", ref.dir}});
+  LogOnce(LogLevel::kInfo, "resuming after a checkpoint",
+          {{"step", state_.step}, {"of", options_.steps}, {"folder", dir}});
   return recorder_.Resume(stage_.name(), state_.step);
 }
 
@@ -123,7 +153,7 @@ absl::Status Loop::RunStep() {
   record.step = state_.step;
   record.seconds = Seconds() - start;
   RETURN_IF_ERROR(MeasureIfDue(&record));
-  RETURN_IF_ERROR(recorder_.Record(record));
+  RETURN_IF_ERROR(Record(record));
   return SaveIfDue();
 }
 
@@ -133,7 +163,10 @@ absl::Status Loop::Update(StepRecord* record) {
   record->kl = sums.kl / sums.rows;
   record->tokens = sums.tokens;
   record->label_tokens = static_cast<std::int64_t>(sums.rows);
-  record->grad_norm = optimizer_.GradNorm();
+  RETURN_IF_ERROR(optimizer_.SumReplicas());
+  ASSIGN_OR_RETURN(const double squares,
+                   SumOverRanks(ctx_, ranks_, optimizer_.GradSquares()));
+  record->grad_norm = std::sqrt(squares);
   if (std::isfinite(record->loss) && std::isfinite(record->grad_norm)) {
     state_.bad_steps = 0;
     optimizer_.Step(state_.step, record->learning_rate, record->grad_norm);
@@ -141,10 +174,10 @@ absl::Status Loop::Update(StepRecord* record) {
   }
   optimizer_.ZeroGrads();
   ++state_.bad_steps;
-  Log(LogLevel::kWarning, stage_.name(), "a step that is no number was skipped",
-      {{"step", state_.step + 1},
-       {"loss", record->loss},
-       {"grad_norm", record->grad_norm}});
+  LogOnce(LogLevel::kWarning, "a step that is no number was skipped",
+          {{"step", state_.step + 1},
+           {"loss", record->loss},
+           {"grad_norm", record->grad_norm}});
   if (state_.bad_steps < kMaxBadSteps) {
     return absl::OkStatus();
   }
@@ -157,15 +190,27 @@ absl::Status Loop::Update(StepRecord* record) {
 }
 
 absl::StatusOr<StepSums> Loop::Accumulate() {
+  const std::int64_t n = stage_.num_micro_batches();
   double rows = 0;
-  for (std::int64_t i = 0; i < stage_.num_micro_batches(); ++i) {
+  for (std::int64_t i = 0; i < n; ++i) {
     ASSIGN_OR_RETURN(const double more, stage_.RowsOf(state_.step, i));
     rows += more;
   }
+  const auto run = [&](std::int64_t i,
+                       bool counts) -> absl::StatusOr<std::vector<double>> {
+    StepSums sums;
+    RETURN_IF_ERROR(stage_.RunMicroBatch(
+        state_.step, i, counts ? static_cast<float>(1 / rows) : 0.0F, &sums));
+    return std::vector<double>{sums.loss, sums.kl, sums.rows,
+                               static_cast<double>(sums.tokens)};
+  };
+  ASSIGN_OR_RETURN(const auto micro_batches, ShareOut(ctx_, ranks_, n, run));
   StepSums sums;
-  for (std::int64_t i = 0; i < stage_.num_micro_batches(); ++i) {
-    RETURN_IF_ERROR(stage_.RunMicroBatch(state_.step, i,
-                                         static_cast<float>(1 / rows), &sums));
+  for (const std::vector<double>& one : micro_batches) {
+    sums.loss += one[0];
+    sums.kl += one[1];
+    sums.rows += one[2];
+    sums.tokens += static_cast<std::int64_t>(one[3]);
   }
   return sums;
 }
@@ -174,10 +219,20 @@ absl::Status Loop::MeasureIfDue(StepRecord* record) {
   if (!HeldOutIsDue()) {
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(record->held_out, stage_.HeldOut());
+  const auto measure =
+      [this](std::int64_t i,
+             bool /*counts*/) -> absl::StatusOr<std::vector<double>> {
+    ASSIGN_OR_RETURN(const double mean, stage_.HeldOutMean(i));
+    return std::vector<double>{mean};
+  };
+  ASSIGN_OR_RETURN(const auto means,
+                   ShareOut(ctx_, ranks_, stage_.num_held_out(), measure));
+  for (const std::vector<double>& one : means) {
+    record->held_out.push_back(one[0]);
+  }
   const double mean = Mean(record->held_out);
-  Log(LogLevel::kInfo, stage_.name(), "held-out KL",
-      {{"step", state_.step}, {"mean", mean}});
+  LogOnce(LogLevel::kInfo, "held-out KL",
+          {{"step", state_.step}, {"mean", mean}});
   if (state_.step == 0) {
     state_.first_held_out = record->held_out;
   }
@@ -193,17 +248,20 @@ absl::Status Loop::SaveIfDue() {
   if (!HeldOutIsDue() && state_.step % options_.checkpoint_every != 0) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(SaveStage(ctx_, files_, options_.folder, options_.config_text,
-                            optimizer_, state_));
-  return RemoveOldCheckpoints(files_, options_.folder, options_.keep_last);
+  RETURN_IF_ERROR(SaveStage(ctx_, files_, ranks_, options_.folder,
+                            options_.config_text, optimizer_, state_));
+  return OnFirstRank(ctx_, ranks_, [this] {
+    return RemoveOldCheckpoints(files_, options_.folder, options_.keep_last);
+  });
 }
 
 }  // namespace
 
 absl::StatusOr<TrainResult> Train(const ExecContext& ctx, FileSystem& files,
-                                  Stage& stage, const TrainOptions& options,
+                                  Communicator& ranks, Stage& stage,
+                                  const TrainOptions& options,
                                   Recorder& recorder) {
-  return Loop(ctx, files, stage, options, recorder).Run();
+  return Loop(ctx, files, ranks, stage, options, recorder).Run();
 }
 
 }  // namespace rtpurbo

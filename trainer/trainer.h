@@ -1,6 +1,13 @@
 // The training loop: for each step, its micro-batches; then the norm, the
 // update, the numbers, and what is due of held-out loss and checkpoints.
 //
+// The ranks of a run all call Train(). Micro-batches and held-out sequences go
+// to them in turn, and their numbers come back in order, so that records and
+// decisions are the same on every rank, and the losses of a step do not depend
+// on how many there are but through the order of the sums in a gradient. Every
+// rank writes its own part of a checkpoint; the first commits it, keeps the
+// folder and records.
+//
 // Nothing is lost on a crash: the loop resumes at the stage's last intact
 // checkpoint, and ends with the bytes of a run that was never interrupted.
 
@@ -14,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
+#include "dist/communicator.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 #include "trainer/stage.h"
@@ -46,7 +54,7 @@ struct TrainOptions {
   std::string config_text;            // stored in each checkpoint
 };
 
-// What becomes of the numbers: a file, a picture.
+// What becomes of the numbers: a file, a picture. Used by the first rank alone.
 class Recorder {
  public:
   virtual ~Recorder() = default;
@@ -63,11 +71,14 @@ struct TrainResult {
 };
 
 // Trains `stage` to the end. Weights are those of the best checkpoint after it.
+// Collective over `ranks`, all ranks of the run. After an error other ranks may
+// still wait for this one: it has to end.
 // Returns Aborted after the third step in a row whose loss or gradient is not
 // finite (such steps are skipped), FailedPrecondition if the checkpoints that
 // are there are of another configuration or none is intact, or what files say.
 absl::StatusOr<TrainResult> Train(const ExecContext& ctx, FileSystem& files,
-                                  Stage& stage, const TrainOptions& options,
+                                  Communicator& ranks, Stage& stage,
+                                  const TrainOptions& options,
                                   Recorder& recorder);
 
 }  // namespace rtpurbo

@@ -292,7 +292,7 @@ std::vector<double> LossesOfSteps(DeviceType type, DType dtype,
     const Var loss = LabelLoss(tape, *model, x, labels);
     losses.push_back(ToFloat(ctx, loss.value()) / kLabelRows);
     tape.Backward(loss, 1.0F / kLabelRows);
-    optimizer.Step(step, 1e-4, optimizer.GradNorm());
+    optimizer.Step(step, 1e-4, std::sqrt(optimizer.GradSquares()));
   }
   return losses;
 }

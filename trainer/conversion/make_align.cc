@@ -71,8 +71,9 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   options.folder = run.Path(kFolder);
   options.config_text = StageConfigText(run.run(), "align");
   Metrics metrics(run.files(), run.folder(), options.steps);
-  ASSIGN_OR_RETURN(const TrainResult trained,
-                   Train(run.ctx(), run.files(), stage, options, metrics));
+  ASSIGN_OR_RETURN(
+      const TrainResult trained,
+      Train(run.ctx(), run.files(), run.ranks(), stage, options, metrics));
   RETURN_IF_ERROR(write(kFolder));
   return StageResult{
       {"align/start/projections.safetensors", "align/projections.safetensors"},

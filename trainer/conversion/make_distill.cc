@@ -61,8 +61,9 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
   options.folder = run.Path(kFolder);
   options.config_text = StageConfigText(run.run(), "distill");
   Metrics metrics(run.files(), run.folder(), options.steps);
-  ASSIGN_OR_RETURN(const TrainResult trained,
-                   Train(run.ctx(), run.files(), stage, options, metrics));
+  ASSIGN_OR_RETURN(
+      const TrainResult trained,
+      Train(run.ctx(), run.files(), run.ranks(), stage, options, metrics));
   return StageResult{
       {absl::StrCat("distill/", CheckpointName(trained.best_step)),
        "distill/best"},

@@ -34,6 +34,8 @@ class RunContext {
   FileSystem& files() { return files_; }
   const configs::Run& run() const { return run_; }
   const std::string& folder() const { return out_; }
+  // All ranks of the run.
+  Communicator& ranks() { return solo_; }
   // Of a file of the run.
   std::string Path(absl::string_view name) const;
 

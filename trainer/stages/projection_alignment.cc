@@ -170,7 +170,8 @@ std::vector<TrainedTensor> ProjectionAlignment::trained() {
                        grad.Reshape(flat),
                        options_.weight_decay,
                        {{name, weight.shape(), 0}},
-                       0});
+                       0,
+                       options_.replicas});
   };
   for (std::size_t l = 0; l < projections_->layers.size(); ++l) {
     const IndexProjections::Layer& layer = projections_->layers[l];
@@ -207,21 +208,18 @@ absl::Status ProjectionAlignment::RunMicroBatch(std::int64_t step,
   sums->kl += loss / static_cast<double>(NumSlots(*projections_));
   sums->rows += static_cast<double>(rows.size());
   sums->tokens += T;
-  return absl::OkStatus();
+  return model_.status();
 }
 
-absl::StatusOr<std::vector<double>> ProjectionAlignment::HeldOut() {
-  std::vector<double> means;
-  const auto slots = static_cast<double>(NumSlots(*projections_));
-  for (std::int64_t i = 0; i < options_.num_held_out; ++i) {
-    ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
-    const std::vector<std::int32_t> rows =
-        options_.rows.HeldOut(sequence.num_tokens());
-    const double sum = AlignmentLoss(model_, *projections_, sequence.tokens_T,
-                                     rows, 0, nullptr);
-    means.push_back(sum / (static_cast<double>(rows.size()) * slots));
-  }
-  return means;
+absl::StatusOr<double> ProjectionAlignment::HeldOutMean(std::int64_t i) {
+  ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
+  const std::vector<std::int32_t> rows =
+      options_.rows.HeldOut(sequence.num_tokens());
+  const double sum =
+      AlignmentLoss(model_, *projections_, sequence.tokens_T, rows, 0, nullptr);
+  RETURN_IF_ERROR(model_.status());
+  return sum / (static_cast<double>(rows.size()) *
+                static_cast<double>(NumSlots(*projections_)));
 }
 
 }  // namespace rtpurbo

@@ -52,6 +52,7 @@ class ProjectionAlignment : public Stage {
     SequenceAt train;
     SequenceAt held_out;  // by number, from 0
     std::int64_t num_held_out = 16;
+    Communicator* replicas = nullptr;  // ranks that train the same projections
   };
 
   // Both must outlive the stage. `projections` are trained in place.
@@ -67,8 +68,9 @@ class ProjectionAlignment : public Stage {
                                 std::int64_t micro_batch) override;
   absl::Status RunMicroBatch(std::int64_t step, std::int64_t micro_batch,
                              float scale, StepSums* sums) override;
+  std::int64_t num_held_out() const override { return options_.num_held_out; }
   // Per row and head.
-  absl::StatusOr<std::vector<double>> HeldOut() override;
+  absl::StatusOr<double> HeldOutMean(std::int64_t i) override;
 
  private:
   Transformer& model_;

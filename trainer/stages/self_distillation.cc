@@ -11,7 +11,7 @@ SelfDistillation::SelfDistillation(Transformer& model, Options options)
     : model_(model), options_(std::move(options)) {}
 
 std::vector<TrainedTensor> SelfDistillation::trained() {
-  return TrainedTensors(model_);
+  return TrainedTensors(model_, options_.replicas);
 }
 
 absl::StatusOr<double> SelfDistillation::RowsOf(std::int64_t step,
@@ -23,14 +23,14 @@ absl::StatusOr<double> SelfDistillation::RowsOf(std::int64_t step,
 }
 
 Var SelfDistillation::Loss(Tape& tape, const Sequence& sequence,
-                           const TopLabels& labels, KeptCounts* counts) {
+                           const TopLabels& labels) {
   const std::span<const std::int32_t> tokens(sequence.tokens_T);
   const std::int64_t rows = sequence.num_labels();
   const ForwardInput input = MakeInput(
       model_.ctx(), tokens.first(tokens.size() - 1), rows, options_.recompute);
   const Attend attend =
       SparseAttend(model_.config(), options_.mode,
-                   static_cast<std::int64_t>(tokens.size()) - 1, rows, counts);
+                   static_cast<std::int64_t>(tokens.size()) - 1, rows, nullptr);
   const Var hidden = model_.Hidden(tape, input, attend);
   return LabelLoss(tape, model_, hidden, labels);
 }
@@ -42,7 +42,7 @@ absl::Status SelfDistillation::RunMicroBatch(std::int64_t step,
   ASSIGN_OR_RETURN(const Sequence sequence, options_.train(index));
   ASSIGN_OR_RETURN(const TopLabels labels, options_.train_labels(index));
   Tape tape(model_.ctx());
-  const Var loss = Loss(tape, sequence, labels, nullptr);
+  const Var loss = Loss(tape, sequence, labels);
   tape.Backward(loss, scale);
   const double sum = ToHost<float>(model_.ctx(), loss.value())[0];
   sums->loss += sum;
@@ -52,19 +52,14 @@ absl::Status SelfDistillation::RunMicroBatch(std::int64_t step,
   return model_.status();
 }
 
-absl::StatusOr<std::vector<double>> SelfDistillation::HeldOut() {
-  counts_ = {};
-  std::vector<double> means;
-  for (std::int64_t i = 0; i < options_.num_held_out; ++i) {
-    ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
-    ASSIGN_OR_RETURN(const TopLabels labels, options_.held_out_labels(i));
-    Tape tape(model_.ctx(), Tape::Mode::kOff);
-    const Var loss = Loss(tape, sequence, labels, &counts_);
-    means.push_back(
-        static_cast<double>(ToHost<float>(model_.ctx(), loss.value())[0]) /
-        static_cast<double>(sequence.num_labels()));
-  }
-  return means;
+absl::StatusOr<double> SelfDistillation::HeldOutMean(std::int64_t i) {
+  ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
+  ASSIGN_OR_RETURN(const TopLabels labels, options_.held_out_labels(i));
+  Tape tape(model_.ctx(), Tape::Mode::kOff);
+  const Var loss = Loss(tape, sequence, labels);
+  RETURN_IF_ERROR(model_.status());
+  return static_cast<double>(ToHost<float>(model_.ctx(), loss.value())[0]) /
+         static_cast<double>(sequence.num_labels());
 }
 
 }  // namespace rtpurbo

@@ -32,6 +32,7 @@ class SelfDistillation : public Stage {
     SequenceAt held_out;
     LabelsAt held_out_labels;
     std::int64_t num_held_out = 16;
+    Communicator* replicas = nullptr;  // ranks that hold the same shards
   };
 
   // `model` must outlive the stage and is trained in place.
@@ -46,18 +47,14 @@ class SelfDistillation : public Stage {
                                 std::int64_t micro_batch) override;
   absl::Status RunMicroBatch(std::int64_t step, std::int64_t micro_batch,
                              float scale, StepSums* sums) override;
-  absl::StatusOr<std::vector<double>> HeldOut() override;
-
-  // What retrieval rows of the held-out sequences kept, at the last HeldOut().
-  const KeptCounts& held_out_counts() const { return counts_; }
+  std::int64_t num_held_out() const override { return options_.num_held_out; }
+  absl::StatusOr<double> HeldOutMean(std::int64_t i) override;
 
  private:
-  Var Loss(Tape& tape, const Sequence& sequence, const TopLabels& labels,
-           KeptCounts* counts);
+  Var Loss(Tape& tape, const Sequence& sequence, const TopLabels& labels);
 
   Transformer& model_;
   Options options_;
-  KeptCounts counts_;
 };
 
 }  // namespace rtpurbo

@@ -99,23 +99,17 @@ const std::set<Role> kAll = {Role::kEmbedding, Role::kAttention, Role::kNorms,
 TEST_F(SelfDistillationTest, ADenseStudentHasNothingToLearn) {
   const auto student = Load(kAll);
   SelfDistillation stage(*student, OptionsOf(DenseMode(student->config())));
-  const std::vector<double> held_out = stage.HeldOut().value();
-  for (const double kl : held_out) {
-    EXPECT_NEAR(kl, 0, 1e-5);
+  for (std::int64_t i = 0; i < stage.num_held_out(); ++i) {
+    EXPECT_NEAR(stage.HeldOutMean(i).value(), 0, 1e-5);
   }
 }
 
-TEST_F(SelfDistillationTest, ASparseStudentDiffersAndSaysWhatItKept) {
+TEST_F(SelfDistillationTest, ASparseStudentDiffers) {
   const auto student = Load(kAll);
   SelfDistillation stage(*student, OptionsOf(Sparse()));
-  const std::vector<double> held_out = stage.HeldOut().value();
-  for (const double kl : held_out) {
-    EXPECT_GT(kl, 1e-4);
+  for (std::int64_t i = 0; i < stage.num_held_out(); ++i) {
+    EXPECT_GT(stage.HeldOutMean(i).value(), 1e-4);
   }
-  const KeptCounts& counts = stage.held_out_counts();
-  EXPECT_EQ(counts.rows, 2 * (3 + 30));  // two heads retrieve
-  EXPECT_GT(counts.visible, counts.tokens);
-  EXPECT_GE(counts.tokens, counts.rows * 8);
 }
 
 // 3 and 30 labels weigh as 33 rows: one backward pass over each micro-batch,
@@ -148,8 +142,8 @@ TEST_F(SelfDistillationTest, MicroBatchesAddUpToTheMeanOverRows) {
           static_cast<float>(rate) * tensor.grad.data<float>()[i];
     }
   }
-  const std::vector<double> after = stage.HeldOut().value();
-  const double fall = before - (after[0] * 3 + after[1] * 30) / 33;
+  const double after = *stage.HeldOutMean(0) * 3 + *stage.HeldOutMean(1) * 30;
+  const double fall = before - after / 33;
   EXPECT_NEAR(fall / (rate * square), 1, 0.1);
 }
 

@@ -1,0 +1,269 @@
+// Stages over several ranks: the same run as on one.
+
+#include "tests/dist/ranks.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/status_matchers.h"
+#include "tests/temporary_directory.h"
+#include "tests/trainer/test_model.h"
+#include "trainer/stages/projection_alignment.h"
+#include "trainer/stages/projection_start.h"
+#include "trainer/stages/self_distillation.h"
+#include "trainer/trained_model.h"
+#include "trainer/trainer.h"
+
+namespace rtpurbo::testing {
+namespace {
+
+constexpr std::int64_t kTokens = 90;
+constexpr std::int64_t kSteps = 6;
+
+Sequence SequenceOf(std::int64_t index) {
+  Sequence sequence;
+  sequence.index = index;
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    sequence.tokens_T.push_back(
+        static_cast<std::int32_t>((t * 37 + index * 101 + 11) % 8192));
+  }
+  sequence.label_begin = kTokens - (index % 2 == 0 ? 3 : 30);
+  return sequence;
+}
+
+class Lines : public Recorder {
+ public:
+  absl::Status Resume(absl::string_view /*stage*/, std::int64_t step) override {
+    resumed_after = step;
+    return absl::OkStatus();
+  }
+  absl::Status Record(const StepRecord& record) override {
+    if (record.step == fails_at) {
+      return absl::UnavailableError("the disk is full");
+    }
+    lines.push_back(record);
+    return absl::OkStatus();
+  }
+  std::int64_t fails_at = -1;
+  std::int64_t resumed_after = -2;
+  std::vector<StepRecord> lines;
+};
+
+// What a run of one number of ranks left.
+struct Outcome {
+  std::vector<StepRecord> lines;
+  std::int64_t resumed_after = -2;
+  std::vector<std::int64_t> sequences;  // that were trained on, by any rank
+};
+
+class RanksTest : public ::testing::Test {
+ public:  // members are named in tests, by address
+  RanksTest() {
+    WriteTestModel(directory_ / "model", 3);
+    options_.steps = kSteps;
+    options_.schedule = {Schedule::Kind::kConstant, 1e-3, 0, kSteps};
+    options_.held_out_every = 2;
+    options_.checkpoint_every = 3;
+    options_.keep_last = 10;
+    options_.config_text = "some";
+  }
+
+  static SparseMode Sparse(Transformer& model) {
+    SparseMode mode;
+    mode.map = LocalMap(model.config());
+    mode.map.layers[0].retrieval_H[2] = true;
+    mode.map.layers[1].retrieval_H[0] = true;
+    mode.map.window = 8;
+    mode.map.sinks = 2;
+    ProjectionStart start;
+    start.width = 8;
+    mode.projections = std::make_shared<IndexProjections>(
+        StartProjections(model, mode.map, start, {SequenceOf(0).tokens_T}));
+    mode.selection.block = 8;
+    mode.selection.recent = 8;
+    mode.selection.top_p = 0.5;
+    return mode;
+  }
+  std::unique_ptr<Transformer> Load(const ExecContext& ctx, Communicator& comm,
+                                    const std::set<Role>& trainable) const {
+    Transformer::Options options;
+    options.max_positions = 256;
+    options.trainable = trainable;
+    options.comm = &comm;
+    return LoadTransformer(ctx, RealFileSystem(), directory_ / "model", options)
+        .value();
+  }
+  // One rank of a stage 2 run with its checkpoints in `folder`.
+  void Distill(const ExecContext& ctx, Communicator& ranks,
+               const std::string& folder, Outcome* outcome) {
+    DistillOn(ctx, ranks, ranks, nullptr, folder, outcome);
+  }
+  // The same, with shards over pairs of ranks, and replicas of the pairs.
+  void DistillOnPairs(const ExecContext& ctx, Communicator& ranks,
+                      const std::string& folder, Outcome* outcome) {
+    const int pair = ranks.rank() / 2 * 2;
+    const int place = ranks.rank() % 2;
+    const auto shards = ranks.Split(std::array{pair, pair + 1});
+    std::vector<int> same;
+    for (int rank = place; rank < ranks.size(); rank += 2) {
+      same.push_back(rank);
+    }
+    const auto replicas = ranks.Split(same);
+    DistillOn(ctx, ranks, **shards, replicas->get(), folder, outcome);
+  }
+  void DistillOn(const ExecContext& ctx, Communicator& ranks,
+                 Communicator& shards, Communicator* replicas,
+                 const std::string& folder, Outcome* outcome) {
+    const auto teacher = Load(ctx, shards, {});
+    const auto student =
+        Load(ctx, shards, {Role::kAttention, Role::kNorms, Role::kExperts});
+    const auto labels = [&](std::int64_t i) -> absl::StatusOr<TopLabels> {
+      const Sequence sequence = SequenceOf(i);
+      const std::span<const std::int32_t> tokens(sequence.tokens_T);
+      return TeacherLabels(*teacher,
+                           MakeInput(ctx, tokens.first(tokens.size() - 1),
+                                     sequence.num_labels()),
+                           RangeAttend(MakePatterns(
+                               teacher->config(), DenseMap(teacher->config()))),
+                           10);
+    };
+    SelfDistillation::Options options;
+    options.mode = Sparse(*teacher);
+    options.sequences_per_step = 4;
+    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
+      return SequenceOf(i);
+    };
+    options.train_labels = [&](std::int64_t i) {
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        outcome->sequences.push_back(i);
+      }
+      return labels(i);
+    };
+    options.held_out = options.train;
+    options.held_out_labels = labels;
+    options.num_held_out = 3;
+    options.replicas = replicas;
+    SelfDistillation stage(*student, options);
+    Run(ctx, ranks, folder, stage, outcome);
+  }
+
+  // One rank of a stage 1 run: two sequences a step, whatever the ranks.
+  void Align(const ExecContext& ctx, Communicator& ranks,
+             const std::string& folder, Outcome* outcome) {
+    const auto teacher = Load(ctx, ranks, {});
+    IndexProjections projections = *Sparse(*teacher).projections;
+    ProjectionAlignment::Options options;
+    options.sequences_per_step = 2;
+    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
+      return SequenceOf(i);
+    };
+    options.held_out = options.train;
+    options.num_held_out = 3;
+    options.replicas = &ranks;
+    ProjectionAlignment stage(*teacher, options, &projections);
+    Run(ctx, ranks, folder, stage, outcome);
+  }
+
+  void Run(const ExecContext& ctx, Communicator& ranks,
+           const std::string& folder, Stage& stage, Outcome* outcome) {
+    TrainOptions options = options_;
+    options.folder = folder;
+    Lines recorder;
+    recorder.fails_at = fails_at_;
+    const absl::Status status =
+        Train(ctx, RealFileSystem(), ranks, stage, options, recorder).status();
+    if (fails_at_ >= 0) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    } else {
+      EXPECT_OK(status);
+    }
+    if (ranks.rank() == 0) {
+      outcome->lines = recorder.lines;
+      outcome->resumed_after = recorder.resumed_after;
+    } else {
+      EXPECT_TRUE(recorder.lines.empty());
+    }
+  }
+
+  using StageRun = void (RanksTest::*)(const ExecContext&, Communicator&,
+                                       const std::string&, Outcome*);
+  Outcome RunOn(int size, StageRun stage, const std::string& folder) {
+    Outcome outcome;
+    RunCpuRanks(size, [&](const ExecContext& ctx, Communicator& ranks) {
+      (this->*stage)(ctx, ranks, directory_ / folder, &outcome);
+    });
+    return outcome;
+  }
+  static void ExpectSameLosses(const Outcome& a, const Outcome& b) {
+    ASSERT_EQ(a.lines.size(), b.lines.size());
+    for (std::size_t i = 0; i < a.lines.size(); ++i) {
+      EXPECT_NEAR(a.lines[i].loss, b.lines[i].loss, 1e-5 * a.lines[i].loss);
+      EXPECT_NEAR(a.lines[i].grad_norm, b.lines[i].grad_norm,
+                  1e-4 * a.lines[i].grad_norm);
+      EXPECT_EQ(a.lines[i].tokens, b.lines[i].tokens);
+      EXPECT_EQ(a.lines[i].label_tokens, b.lines[i].label_tokens);
+      ASSERT_EQ(a.lines[i].held_out.size(), b.lines[i].held_out.size());
+      for (std::size_t k = 0; k < a.lines[i].held_out.size(); ++k) {
+        EXPECT_NEAR(a.lines[i].held_out[k], b.lines[i].held_out[k],
+                    1e-5 * a.lines[i].held_out[k]);
+      }
+    }
+  }
+
+  std::int64_t fails_at_ = -1;
+  std::mutex mutex_;
+  TemporaryDirectory directory_{TemporaryDirectory::Where::kInMemory};
+  TrainOptions options_;
+};
+
+TEST_F(RanksTest, DistillationOnSeveralRanksIsThatOnOne) {
+  const Outcome one = RunOn(1, &RanksTest::Distill, "1");
+  ASSERT_EQ(one.lines.size(), kSteps + 1U);
+  EXPECT_LT(one.lines.back().held_out[0], one.lines[0].held_out[0]);
+  for (const int size : {2, 4}) {
+    Outcome many = RunOn(size, &RanksTest::Distill, absl::StrCat(size));
+    ExpectSameLosses(one, many);
+    // Every sequence once, whoever took it.
+    std::sort(many.sequences.begin(), many.sequences.end());
+    EXPECT_EQ(many.sequences, one.sequences);
+  }
+}
+
+TEST_F(RanksTest, ReplicasOfShardsTrainAsOneRankDoes) {
+  const Outcome one = RunOn(1, &RanksTest::Distill, "1");
+  ExpectSameLosses(one, RunOn(4, &RanksTest::DistillOnPairs, "2x2"));
+}
+
+// Two sequences a step: with four ranks two of them have none of their own.
+TEST_F(RanksTest, AlignmentOnSeveralRanksIsThatOnOne) {
+  const Outcome one = RunOn(1, &RanksTest::Align, "1");
+  for (const int size : {2, 4}) {
+    ExpectSameLosses(one, RunOn(size, &RanksTest::Align, absl::StrCat(size)));
+  }
+}
+
+// An error of the first rank ends all; another number of ranks goes on from the
+// checkpoint, as if nothing had happened.
+TEST_F(RanksTest, ARunGoesOnWithAnotherNumberOfRanks) {
+  const Outcome whole = RunOn(1, &RanksTest::Distill, "whole");
+  fails_at_ = 5;
+  RunOn(4, &RanksTest::Distill, "cut");
+  fails_at_ = -1;
+  const Outcome rest = RunOn(2, &RanksTest::Distill, "cut");
+  EXPECT_EQ(rest.resumed_after, 4);
+  Outcome expected;
+  expected.lines.assign(whole.lines.begin() + 5, whole.lines.end());
+  ExpectSameLosses(expected, rest);
+}
+
+}  // namespace
+}  // namespace rtpurbo::testing
