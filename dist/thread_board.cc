@@ -114,6 +114,9 @@ void Board::DrawOrder() {
 }
 
 void Board::FailIfOneHasLeft() {
+  if (!status_.ok()) {
+    return;  // what the calls point to may be gone
+  }
   const auto left = std::ranges::find_if(calls_, &Call::is_last);
   const auto waits = std::ranges::find(has_come_, true);
   if (left != calls_.end() && waits != has_come_.end()) {
