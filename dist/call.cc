@@ -55,6 +55,15 @@ absl::Status AgreeOnGroups(std::span<const Call> calls) {
   return absl::OkStatus();
 }
 
+std::string Ranks(std::span<const int> ranks) {
+  return absl::StrCat(ranks.size() == 1 ? "rank " : "ranks ",
+                      absl::StrJoin(ranks, ", "));
+}
+
+double Seconds(std::chrono::milliseconds timeout) {
+  return std::chrono::duration<double>(timeout).count();
+}
+
 }  // namespace
 
 const char* Name(CommOp op) {
@@ -123,10 +132,16 @@ absl::Status Agree(std::span<const Call> calls) {
 
 absl::Status DidNotCome(const Call& call, std::span<const int> ranks,
                         std::chrono::milliseconds timeout) {
-  const std::chrono::duration<double> seconds = timeout;
-  return absl::UnavailableError(absl::StrCat(
-      ranks.size() == 1 ? "rank " : "ranks ", absl::StrJoin(ranks, ", "),
-      " did not come to ", Describe(call), " within ", seconds.count(), " s"));
+  return absl::UnavailableError(absl::StrCat(Ranks(ranks), " did not come to ",
+                                             Describe(call), " within ",
+                                             Seconds(timeout), " s"));
+}
+
+absl::Status DidNotEnd(const Call& call, std::span<const int> ranks,
+                       std::chrono::milliseconds timeout) {
+  return absl::UnavailableError(
+      absl::StrCat(Ranks(ranks), " stopped in the middle of ", Describe(call),
+                   ", for ", Seconds(timeout), " s"));
 }
 
 absl::Status GaveUp(int rank, absl::string_view why) {

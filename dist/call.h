@@ -51,6 +51,9 @@ constexpr std::int64_t PartBegin(std::int64_t n, int rank, int num_ranks) {
 // Unavailable: "ranks 1, 2 did not come to AllGather of 7 f32 within 600 s"
 absl::Status DidNotCome(const Call& call, std::span<const int> ranks,
                         std::chrono::milliseconds timeout);
+// Unavailable: "rank 1 stopped in the middle of AllGather of 7 f32, for 600 s"
+absl::Status DidNotEnd(const Call& call, std::span<const int> ranks,
+                       std::chrono::milliseconds timeout);
 // Unavailable: "rank 2 gave up: <why>"
 absl::Status GaveUp(int rank, absl::string_view why);
 

@@ -25,6 +25,8 @@ needed=(
   'libgtest-dev      module:gtest            GoogleTest 1.12'
   'libgmock-dev      module:gmock            GoogleTest 1.12'
   'libhdf5-dev       module:hdf5             HDF5 1.10: stores, checkpoints'
+  'openmpi-bin       command:mpirun          OpenMPI 4: more than one rank'
+  'libopenmpi-dev    module:ompi-c           OpenMPI 4: more than one rank'
   'libopenblas-dev   module:openblas         OpenBLAS 0.3: matrix products'
   'libpcre2-dev      module:libpcre2-8       PCRE2: the tokenizer'
   'libutf8proc-dev   module:libutf8proc      utf8proc: the tokenizer'

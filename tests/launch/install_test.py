@@ -11,8 +11,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
 MODULES = ["absl_status", "protobuf", "gtest", "gmock", "hdf5", "openblas",
            "libpcre2-8", "libutf8proc", "nlohmann_json", "libcrypto",
-           "libarchive", "zlib"]
-COMMANDS = ["g++", "cmake", "ninja", "pkg-config", "python3", "git", "protoc"]
+           "libarchive", "zlib", "ompi-c"]
+COMMANDS = ["g++", "cmake", "ninja", "pkg-config", "python3", "git", "protoc",
+            "mpirun"]
 TOOLS = ["bash", "cat", "sed", "tr"]  # what the script itself calls
 
 
