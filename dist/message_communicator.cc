@@ -244,7 +244,8 @@ absl::Status MessageCommunicator::AllReduceParts(const Call& call) {
 absl::Status MessageCommunicator::ReduceParts(
     const Call& call, std::span<const std::int64_t> begins, std::byte* out) {
   const std::int64_t element = SizeOf(call.dtype);
-  const std::int64_t piece = kPieceBytes / element;
+  const std::int64_t piece =
+      std::min(kPieceBytes, max_message_bytes_) / element;
   const std::int64_t longest = (call.size + size() - 1) / size();
   pieces_.resize(Index(size() * std::min(piece, longest) * element));
   for (std::int64_t done = 0; done == 0 || done < longest; done += piece) {

@@ -28,7 +28,13 @@ namespace rtpurbo::internal {
 class MessageCommunicator : public Communicator {
  public:
   static constexpr std::int64_t kMaxInline = 1024;
-  static constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
+  static constexpr std::int64_t kPieceBytes = std::int64_t{4} << 20;
+
+  // Larger parts go as several messages of so many bytes, as MPI counts in 32
+  // bits; pieces are no larger either. For tests; the same on all ranks.
+  void set_max_message_bytes(std::int64_t num_bytes) {
+    max_message_bytes_ = num_bytes;
+  }
 
  protected:
   // Bytes for or from another rank.
@@ -41,6 +47,7 @@ class MessageCommunicator : public Communicator {
 
   // The longest message that Meet sends or receives, in words.
   std::int64_t MaxMessageWords() const;
+  std::int64_t max_message_bytes() const { return max_message_bytes_; }
   // What to send when this rank makes no more calls.
   static Message LastMessage();
 
@@ -79,6 +86,7 @@ class MessageCommunicator : public Communicator {
                            std::span<const std::int64_t> begins,
                            std::byte* out);
 
+  std::int64_t max_message_bytes_ = std::int64_t{16} << 20;
   std::vector<Message> messages_;  // by rank; here to keep their memory
   std::vector<Message> received_;
   std::vector<DecodedCall> heard_;

@@ -86,9 +86,9 @@ class MpiCommunicator::Group {
     return members_[static_cast<std::size_t>(member)];
   }
 
-  // Starts the messages of one part; Wait() waits for all those started since
-  // the last Wait().
-  void Start(Tag tag, Way way, const Part& part);
+  // Starts the messages of one part, of max_bytes at most; Wait() waits for all
+  // those started since the last Wait().
+  void Start(Tag tag, Way way, const Part& part, std::int64_t max_bytes);
   // late(ranks) makes the error when the time is over.
   template <typename Late>
   absl::Status Wait(std::chrono::microseconds spin,
@@ -110,8 +110,6 @@ class MpiCommunicator::Group {
     FailLocked(status, tell_others);
     return status_;
   }
-
-  std::int64_t max_message_bytes = std::int64_t{16} << 20;
 
  private:
   struct Started {
@@ -163,13 +161,14 @@ MpiCommunicator::Group::~Group() {
   }
 }
 
-void MpiCommunicator::Group::Start(Tag tag, Way way, const Part& part) {
+void MpiCommunicator::Group::Start(Tag tag, Way way, const Part& part,
+                                   std::int64_t max_bytes) {
   const std::lock_guard<std::mutex> lock(process_.mutex);
   for (std::int64_t begin = 0; begin < part.num_bytes && StatusLocked().ok();
-       begin += max_message_bytes) {
+       begin += max_bytes) {
     std::byte* const bytes = part.bytes + begin;
     const auto count =
-        static_cast<int>(std::min(max_message_bytes, part.num_bytes - begin));
+        static_cast<int>(std::min(max_bytes, part.num_bytes - begin));
     const int peer = WorldRank(part.peer);
     MPI_Request request = MPI_REQUEST_NULL;
     const int code = way == Way::kReceive
@@ -367,18 +366,14 @@ absl::Status MpiCommunicator::Fail(absl::Status status) {
   return group_->Fail(status, /*tell_others=*/false);
 }
 
-void MpiCommunicator::set_max_message_bytes(std::int64_t num_bytes) {
-  group_->max_message_bytes = num_bytes;
-}
-
 absl::Status MpiCommunicator::Meet(const Call& call,
                                    std::vector<Message>* messages,
                                    std::vector<Message>* received) {
   const auto start = [&](Way way, int peer, Message* message) {
     const auto bytes = std::as_writable_bytes(std::span(*message));
-    group_->Start(
-        Tag::kMeet, way,
-        {peer, bytes.data(), static_cast<std::int64_t>(bytes.size())});
+    group_->Start(Tag::kMeet, way,
+                  {peer, bytes.data(), static_cast<std::int64_t>(bytes.size())},
+                  max_message_bytes());
   };
   received->resize(messages->size());
   std::vector<Message*> expected;
@@ -409,10 +404,10 @@ absl::Status MpiCommunicator::Exchange(const Call& call,
                                        std::span<const Part> send,
                                        std::span<const Part> receive) {
   for (const Part& part : receive) {
-    group_->Start(Tag::kPart, Way::kReceive, part);
+    group_->Start(Tag::kPart, Way::kReceive, part, max_message_bytes());
   }
   for (const Part& part : send) {
-    group_->Start(Tag::kPart, Way::kSend, part);
+    group_->Start(Tag::kPart, Way::kSend, part, max_message_bytes());
   }
   return group_->Wait(kSpinForPart, timeout(),
                       [&](const std::vector<int>& ranks) {

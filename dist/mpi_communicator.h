@@ -39,10 +39,6 @@ class MpiCommunicator : public internal::MessageCommunicator {
   absl::Status Poll() override;
   void Abort(absl::string_view why) override;
 
-  // MPI counts in 32 bits: larger parts go as several messages of so many
-  // bytes, at first 16 MiB. For tests; the same on all ranks.
-  void set_max_message_bytes(std::int64_t num_bytes);
-
  private:
   class Group;  // all that needs mpi.h
 

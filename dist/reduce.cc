@@ -34,11 +34,15 @@ void Reduce(std::span<const std::byte* const> parts, std::int64_t n,
   Out* out = reinterpret_cast<Out*>(out_bytes);
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
     const auto count = static_cast<std::size_t>(std::min(kBlock, n - begin));
-    for (std::size_t part = 0; part < parts.size(); ++part) {
-      const T* in = reinterpret_cast<const T*>(parts[part]) + begin;
+    const auto part = [&](std::size_t rank) {
+      return reinterpret_cast<const T*>(parts[rank]) + begin;
+    };
+    std::transform(part(0), part(0) + count, sum.begin(),
+                   [](T x) { return static_cast<Accum<T>>(x); });
+    for (std::size_t rank = 1; rank < parts.size(); ++rank) {
+      const T* in = part(rank);
       for (std::size_t i = 0; i < count; ++i) {
-        const auto x = static_cast<Accum<T>>(in[i]);
-        sum[i] = part == 0 ? x : Combine<op>(sum[i], x);
+        sum[i] = Combine<op>(sum[i], static_cast<Accum<T>>(in[i]));
       }
     }
     for (std::size_t i = 0; i < count; ++i) {

@@ -3,10 +3,13 @@
 
 #include "dist/mpi_communicator.h"
 
+#include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <numeric>
 
 #include "dist/bootstrap.h"
+#include "dist/mesh.h"
 #include "tests/dist/communicator_conformance.h"
 #include "tests/dist/communicator_failures.h"
 #include "tests/dist/communicator_groups.h"
@@ -74,6 +77,24 @@ TEST(MpiBootstrapTest, BroadcastCopiesTheBytesOfTheRoot) {
 TEST(MpiBootstrapTest, OpensOnlyOnce) {
   EXPECT_THAT(Bootstrap::Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
                                           "MPI can be opened only once"));
+}
+
+TEST(MpiMeshTest, AxesAreGroupsOfProcesses) {
+  const int size = bootstrap->size();
+  const auto device = *Device::Open(DeviceType::kCpu);
+  ASSERT_OK_AND_ASSIGN(const auto mesh,
+                       Mesh::Create({.replica = size % 2 == 0 ? 2 : 1,
+                                     .shard = size % 2 == 0 ? size / 2 : size},
+                                    &bootstrap->world()));
+  for (const MeshAxis axis : {MeshAxis::kReplica, MeshAxis::kShard}) {
+    Tensor rank =
+        FromHost<std::int32_t>(device->ctx(), {bootstrap->rank()}, {1});
+    Communicator& group = mesh->along(axis);
+    ASSERT_OK(group.AllReduce(device->ctx(), ReduceOp::kMin, &rank));
+    const int stride = axis == MeshAxis::kShard ? 1 : mesh->shape().shard;
+    EXPECT_EQ(*rank.data<std::int32_t>(),
+              bootstrap->rank() - mesh->index(axis) * stride);
+  }
 }
 
 // A rank that waits for a late one sleeps.
