@@ -115,6 +115,9 @@ absl::StatusOr<configs::Run> ParseRun(const std::string& text,
       problems.Add(status.message());
     }
   }
+  if (!run.has_mesh()) {
+    run.mutable_mesh()->set_shard(world_size);
+  }
   FillDefaults(&run);
   const absl::Status status = Validate(run, origins, world_size);
   if (!status.ok()) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "configs/schema/run.pb.h"
+#include "dist/bootstrap.h"
 #include "launch/flags.h"
 #include "trainer/conversion/conversion.h"
 
@@ -23,9 +24,11 @@ struct RunFlags {
   // The configuration, edited and validated. Without --run: the one that `out`
   // was made with (out/run.textproto).
   // Returns InvalidArgument if --out is missing, or as LoadRun().
-  absl::StatusOr<configs::Run> Load() const;
-  // Load(), then the run in its folder. `device` must outlive it.
-  absl::StatusOr<std::unique_ptr<Conversion>> Open(const Device& device) const;
+  absl::StatusOr<configs::Run> Load(int num_ranks = 1) const;
+  // Load(), then the run in its folder. Both must outlive it. Sets the number
+  // of threads: the ranks of a host share its processors.
+  absl::StatusOr<std::unique_ptr<Conversion>> Open(
+      const Device& device, const Bootstrap& ranks) const;
 };
 
 }  // namespace rtpurbo

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/file_system.h"
+#include "dist/bootstrap.h"
 #include "kernels/core/context.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
@@ -35,12 +36,15 @@ class ConversionCommand : public Command {
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
     ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device));
+    ASSIGN_OR_RETURN(const auto ranks, Bootstrap::Open());
+    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device, *ranks));
     const std::string stage = about_.name;
     RETURN_IF_ERROR(stage == "run" ? conversion->MakeAll()
                                    : conversion->Make(stage));
-    std::cout << "report: " << JoinPath(flags_.out, "report.html") << "\n";
-    return absl::OkStatus();
+    if (ranks->rank() == 0) {
+      std::cout << "report: " << JoinPath(flags_.out, "report.html") << "\n";
+    }
+    return ranks->Close();
   }
 
  private:

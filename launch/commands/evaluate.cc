@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/file_system.h"
+#include "dist/bootstrap.h"
 #include "kernels/core/context.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
@@ -39,17 +40,23 @@ class EvaluateCommand : public Command {
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
     ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device));
-    if (questions_.empty()) {
-      return conversion->Make("evaluate");
-    }
-    ASSIGN_OR_RETURN(const std::string table,
-                     AskForeignQuestions(conversion->run(), questions_));
-    std::cout << table;
-    return absl::OkStatus();
+    ASSIGN_OR_RETURN(const auto ranks, Bootstrap::Open());
+    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device, *ranks));
+    RETURN_IF_ERROR(questions_.empty() ? conversion->Make("evaluate")
+                                       : Ask(conversion->run()));
+    return ranks->Close();
   }
 
  private:
+  absl::Status Ask(RunContext& run) {
+    return run.OnFirst([&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const std::string table,
+                       AskForeignQuestions(run, questions_));
+      std::cout << table;
+      return absl::OkStatus();
+    });
+  }
+
   RunFlags flags_;
   std::string questions_;
 };

@@ -154,7 +154,8 @@ TEST(ValidateTest, ListsNameNothingTwice) {
 TEST(ValidateTest, TheMeshHasAsManyPlacesAsProcesses) {
   ExpectRefused({"mesh.shard=2"}, "1 x 2 x 1 x 1");
   ExpectRefused({"mesh.shard=2"}, "but the run has 1 process");
-  ExpectRefused({}, "but the run has 2 processes", 2);
+  ExpectRefused({"mesh.replica=1"}, "but the run has 2 processes", 2);
+  EXPECT_OK(With({}, 2));  // nothing said: all processes are shards
   EXPECT_OK(With({"mesh.shard=2", "mesh.expert=4"}, 8));
   ExpectRefused({"mesh.shard=2", "mesh.expert=2"}, "mesh is 1 x 2 x 1 x 2", 8);
   ExpectRefused({"mesh.shard=3"}, "mesh is 1 x 3 x 1 x 1", 8);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "configs/load.h"
+#include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/conversion/stage_config.h"
@@ -15,11 +16,15 @@
 namespace rtpurbo {
 namespace {
 
+// Ranks wait for what the first does alone.
+constexpr std::chrono::hours kStageTimeout{24 * 30};
+
 struct StageRule {
   const char* name;
   std::vector<const char*> reads;   // stages whose outputs it reads
   std::vector<const char*> writes;  // removed before it is made again
   absl::StatusOr<StageResult> (*make)(RunContext& run);
+  bool together = false;  // all ranks make it, not the first alone
 };
 
 const std::vector<StageRule>& Rules() {
@@ -33,11 +38,12 @@ const std::vector<StageRule>& Rules() {
        {"prepare"},
        {"prepare/labels.h5", "prepare/labels.h5.part"},
        MakeLabels},
-      {"align", {"prepare", "calibrate"}, {"align"}, MakeAlign},
+      {"align", {"prepare", "calibrate"}, {"align"}, MakeAlign, true},
       {"distill",
        {"prepare", "calibrate", "labels", "align"},
        {"distill"},
-       MakeDistill},
+       MakeDistill,
+       true},
       {"export", {"calibrate", "align", "distill"}, {"export"}, MakeExport},
       {"evaluate",
        {"prepare", "calibrate", "labels", "align", "export"},
@@ -77,12 +83,20 @@ double Seconds() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
-    const ExecContext& ctx, FileSystem& files, const configs::Run& run,
-    const std::string& out) {
-  RETURN_IF_ERROR(files.CreateDirectories(out));
-  RETURN_IF_ERROR(files.WriteFileAtomically(JoinPath(out, "run.textproto"),
-                                            ResolvedText(run)));
-  return std::unique_ptr<Conversion>(new Conversion(ctx, files, run, out));
+    const ExecContext& ctx, FileSystem& files, Communicator& ranks,
+    const configs::Run& run, const std::string& out) {
+  RETURN_IF_ERROR(OnFirstRank(ctx, ranks, [&]() -> absl::Status {
+    // A run may go on with another number of processes.
+    configs::Run kept = run;
+    kept.clear_mesh();
+    RETURN_IF_ERROR(files.CreateDirectories(out));
+    return files.WriteFileAtomically(JoinPath(out, "run.textproto"),
+                                     ResolvedText(kept));
+  }));
+  ASSIGN_OR_RETURN(RunRanks groups, MakeRunRanks(ranks, run.mesh()));
+  ranks.set_timeout(kStageTimeout);
+  return std::unique_ptr<Conversion>(
+      new Conversion(ctx, files, std::move(groups), run, out));
 }
 
 std::vector<std::string> Conversion::StageNames() {
@@ -97,7 +111,7 @@ absl::Status Conversion::MakeAll() {
   for (const StageRule& rule : Rules()) {
     RETURN_IF_ERROR(Make(rule.name));
   }
-  return Report();
+  return run_.OnFirst([this] { return Report(); });
 }
 
 absl::StatusOr<StageInputs> Conversion::InputsOf(const std::string& stage) {
@@ -133,16 +147,14 @@ absl::Status Conversion::RemoveOutputs(const std::string& stage) {
   return absl::OkStatus();
 }
 
-absl::Status Conversion::Make(const std::string& stage) {
+// On the first rank: whether there is something to do, which then may start.
+absl::StatusOr<bool> Conversion::Begin(const std::string& stage) {
   using Action = StagePlan::Action;
-  if (stage == "distill") {
-    RETURN_IF_ERROR(Make("labels"));
-  }
-  ASSIGN_OR_RETURN(const StageInputs inputs, InputsOf(stage));
-  ASSIGN_OR_RETURN(const StagePlan plan, artefacts_.Plan(stage, inputs));
+  ASSIGN_OR_RETURN(inputs_, InputsOf(stage));
+  ASSIGN_OR_RETURN(const StagePlan plan, artefacts_.Plan(stage, inputs_));
   if (plan.action == Action::kSkip) {
     Log(LogLevel::kInfo, stage, "complete and unchanged: skipped");
-    return absl::OkStatus();
+    return false;
   }
   if (plan.action == Action::kContinue) {
     Log(LogLevel::kInfo, stage, "was interrupted: continues");
@@ -155,15 +167,46 @@ absl::Status Conversion::Make(const std::string& stage) {
   if (plan.action != Action::kContinue) {
     RETURN_IF_ERROR(RemoveOutputs(stage));
   }
-  RETURN_IF_ERROR(artefacts_.Begin(stage, inputs));
-  const double start = Seconds();
-  ASSIGN_OR_RETURN(const StageResult result, RuleOf(stage).make(run_));
-  const double seconds = Seconds() - start;
-  RETURN_IF_ERROR(artefacts_.Finish(stage, inputs, result.outputs, seconds,
+  RETURN_IF_ERROR(artefacts_.Begin(stage, inputs_));
+  return true;
+}
+
+// On the first rank.
+absl::Status Conversion::Finish(const std::string& stage,
+                                const StageResult& result, double seconds) {
+  RETURN_IF_ERROR(artefacts_.Finish(stage, inputs_, result.outputs, seconds,
                                     result.numbers));
   Log(LogLevel::kInfo, stage, "done",
       {{"seconds", absl::StrFormat("%.1f", seconds)}});
   return Report();
+}
+
+absl::Status Conversion::Make(const std::string& stage) {
+  if (stage == "distill") {
+    RETURN_IF_ERROR(Make("labels"));
+  }
+  const StageRule& rule = RuleOf(stage);
+  ASSIGN_OR_RETURN(const std::string work,
+                   FromFirstRank(run_.ctx(), run_.ranks(),
+                                 [&]() -> absl::StatusOr<std::string> {
+                                   ASSIGN_OR_RETURN(const bool starts,
+                                                    Begin(stage));
+                                   return std::string(starts ? "starts" : "");
+                                 }));
+  if (work.empty()) {
+    return absl::OkStatus();
+  }
+  run_.ShareModels(rule.together);
+  const double start = Seconds();
+  const auto make_and_finish = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
+    return Finish(stage, result, Seconds() - start);
+  };
+  if (!rule.together) {
+    return run_.OnFirst(make_and_finish);
+  }
+  ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
+  return run_.OnFirst([&] { return Finish(stage, result, Seconds() - start); });
 }
 
 absl::Status Conversion::Report() {

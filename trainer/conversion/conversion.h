@@ -5,27 +5,35 @@
 // A stage that is complete and unchanged is skipped, one that was interrupted
 // continues, one whose inputs or outputs changed is made again; the log says
 // which, and why. summary.json and report.html are written after each.
+//
+// With several ranks, all call the same functions. align and distill are made
+// by all of them together; the other stages by the first, while the others
+// wait. Only the first writes, but for each rank's part of a checkpoint. Files
+// must be the same ones on all ranks.
 
 #ifndef RTPURBO_TRAINER_CONVERSION_CONVERSION_H_
 #define RTPURBO_TRAINER_CONVERSION_CONVERSION_H_
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/conversion/artefacts.h"
 #include "trainer/conversion/run_context.h"
+#include "trainer/conversion/stages.h"
 
 namespace rtpurbo {
 
 class Conversion {
  public:
-  // Makes the folder `out` and writes `run` to out/run.textproto.
+  // Makes the folder `out` and writes `run` to out/run.textproto. `ranks` must
+  // outlive it.
   static absl::StatusOr<std::unique_ptr<Conversion>> Open(
-      const ExecContext& ctx, FileSystem& files, const configs::Run& run,
-      const std::string& out);
+      const ExecContext& ctx, FileSystem& files, Communicator& ranks,
+      const configs::Run& run, const std::string& out);
 
   // In the order in which they are made.
   static std::vector<std::string> StageNames();
@@ -41,15 +49,19 @@ class Conversion {
   RunContext& run() { return run_; }
 
  private:
-  Conversion(const ExecContext& ctx, FileSystem& files, const configs::Run& run,
-             const std::string& out)
-      : run_(ctx, files, run, out), artefacts_(files, out) {}
+  Conversion(const ExecContext& ctx, FileSystem& files, RunRanks ranks,
+             const configs::Run& run, const std::string& out)
+      : run_(ctx, files, std::move(ranks), run, out), artefacts_(files, out) {}
 
   absl::StatusOr<StageInputs> InputsOf(const std::string& stage);
+  absl::StatusOr<bool> Begin(const std::string& stage);
+  absl::Status Finish(const std::string& stage, const StageResult& result,
+                      double seconds);
   absl::Status RemoveOutputs(const std::string& stage);
 
   RunContext run_;
   Artefacts artefacts_;
+  StageInputs inputs_;  // of the stage that is being made, on the first rank
 };
 
 }  // namespace rtpurbo

@@ -54,19 +54,20 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   ASSIGN_OR_RETURN(Transformer* const model, run.Teacher());
   ASSIGN_OR_RETURN(const auto stream,
                    run.MakeStream(RunContext::StreamUse::kAlign));
-  for (const char* folder : {kFolder, kStart}) {
-    RETURN_IF_ERROR(run.files().CreateDirectories(run.Path(folder)));
-  }
   ASSIGN_OR_RETURN(IndexProjections projections,
                    Start(run, *model, map, *stream));
   const auto write = [&](const char* folder) {
-    return WriteProjections(
-        run.ctx(), run.files(), run.Path(folder),
-        run.ModeOf(map, std::make_shared<IndexProjections>(projections)));
+    return run.OnFirst([&]() -> absl::Status {
+      RETURN_IF_ERROR(run.files().CreateDirectories(run.Path(folder)));
+      return WriteProjections(
+          run.ctx(), run.files(), run.Path(folder),
+          run.ModeOf(map, std::make_shared<IndexProjections>(projections)));
+    });
   };
   RETURN_IF_ERROR(write(kStart));
-  ProjectionAlignment stage(*model, OptionsOf(run.run(), *stream),
-                            &projections);
+  ProjectionAlignment::Options stage_options = OptionsOf(run.run(), *stream);
+  stage_options.replicas = &run.ranks();
+  ProjectionAlignment stage(*model, stage_options, &projections);
   TrainOptions options = AlignTrainOptions(run.run());
   options.folder = run.Path(kFolder);
   options.config_text = StageConfigText(run.run(), "align");
@@ -74,6 +75,9 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   ASSIGN_OR_RETURN(
       const TrainResult trained,
       Train(run.ctx(), run.files(), run.ranks(), stage, options, metrics));
+  if (run.ranks().rank() == 0) {
+    LogFall("align", trained);
+  }
   RETURN_IF_ERROR(write(kFolder));
   return StageResult{
       {"align/start/projections.safetensors", "align/projections.safetensors"},

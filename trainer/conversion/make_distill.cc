@@ -33,6 +33,7 @@ SelfDistillation::Options OptionsOf(RunContext& run, const SparseMode& mode,
   options.held_out = HeldOutSequences(stream);
   options.held_out_labels = HeldOutLabels(run.ctx(), labels, distill.top_k());
   options.num_held_out = distill.held_out_sequences();
+  options.replicas = &run.replicas();
   return options;
 }
 
@@ -55,7 +56,8 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
           run.ModelOptions(
               TrainableRoles(run.run().distill()),
               static_cast<float>(run.run().distill().weight_decay()))));
-  RETURN_IF_ERROR(run.files().CreateDirectories(run.Path(kFolder)));
+  RETURN_IF_ERROR(run.OnFirst(
+      [&] { return run.files().CreateDirectories(run.Path(kFolder)); }));
   SelfDistillation stage(*model, OptionsOf(run, mode, *stream, *labels));
   TrainOptions options = DistillTrainOptions(run.run());
   options.folder = run.Path(kFolder);
@@ -64,6 +66,9 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
   ASSIGN_OR_RETURN(
       const TrainResult trained,
       Train(run.ctx(), run.files(), run.ranks(), stage, options, metrics));
+  if (run.ranks().rank() == 0) {
+    LogFall("distill", trained);
+  }
   return StageResult{
       {absl::StrCat("distill/", CheckpointName(trained.best_step)),
        "distill/best"},

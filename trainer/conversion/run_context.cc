@@ -15,8 +15,20 @@
 namespace rtpurbo {
 
 RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
-                       configs::Run run, std::string out)
-    : ctx_(ctx), files_(files), run_(std::move(run)), out_(std::move(out)) {}
+                       RunRanks ranks, configs::Run run, std::string out)
+    : ctx_(ctx),
+      files_(files),
+      run_(std::move(run)),
+      out_(std::move(out)),
+      ranks_(std::move(ranks)) {}
+
+void RunContext::ShareModels(bool shared) {
+  Communicator* const ranks = shared ? ranks_.shards.get() : &solo_;
+  if (ranks != model_ranks_) {
+    DropTeacher();
+    model_ranks_ = ranks;
+  }
+}
 
 std::string RunContext::Path(absl::string_view name) const {
   return JoinPath(out_, name);
@@ -86,7 +98,7 @@ Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
   options.trainable = trainable;
   options.weight_decay = weight_decay;
   options.max_positions = LongestSequence(run_);
-  options.comm = &solo_;
+  options.comm = model_ranks_;
   return options;
 }
 

@@ -2,11 +2,16 @@
 //
 // Things are loaded when they are first asked for and kept until the stage that
 // has no use for them drops them. One thread.
+//
+// Every rank has one. What one rank does alone, it does with a model of its own
+// (the others wait); what all do together, with a model whose weights they hold
+// together.
 
 #ifndef RTPURBO_TRAINER_CONVERSION_RUN_CONTEXT_H_
 #define RTPURBO_TRAINER_CONVERSION_RUN_CONTEXT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -17,25 +22,35 @@
 #include "data/document_stream.h"
 #include "data/file_system.h"
 #include "data/tokenizer.h"
+#include "dist/agree.h"
 #include "dist/solo_communicator.h"
 #include "model/head_map.h"
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
+#include "trainer/conversion/run_ranks.h"
 
 namespace rtpurbo {
 
 class RunContext {
  public:
   // `run` is complete and valid; `out` is the run's folder.
-  RunContext(const ExecContext& ctx, FileSystem& files, configs::Run run,
-             std::string out);
+  RunContext(const ExecContext& ctx, FileSystem& files, RunRanks ranks,
+             configs::Run run, std::string out);
 
   const ExecContext& ctx() const { return ctx_; }
   FileSystem& files() { return files_; }
   const configs::Run& run() const { return run_; }
   const std::string& folder() const { return out_; }
   // All ranks of the run.
-  Communicator& ranks() { return solo_; }
+  Communicator& ranks() { return *ranks_.world; }
+  // Those that hold the same part of a model that is shared.
+  Communicator& replicas() { return *ranks_.replicas; }
+  // Calls `fn` on the first rank; all get its result.
+  absl::Status OnFirst(const std::function<absl::Status()>& fn) {
+    return OnFirstRank(ctx_, *ranks_.world, fn);
+  }
+  // Whether models are from now on shared by the ranks, or this rank's own.
+  void ShareModels(bool shared);
   // Of a file of the run.
   std::string Path(absl::string_view name) const;
 
@@ -72,7 +87,9 @@ class RunContext {
   FileSystem& files_;
   configs::Run run_;
   std::string out_;
+  RunRanks ranks_;
   SoloCommunicator solo_;
+  Communicator* model_ranks_ = &solo_;
   std::optional<ModelConfig> model_config_;
   std::optional<Tokenizer> tokenizer_;
   std::string tokenizer_fingerprint_;

@@ -44,22 +44,25 @@ std::string StageConfigText(const configs::Run& run, absl::string_view stage) {
   return ResolvedText(part);
 }
 
+void LogFall(const std::string& stage, const TrainResult& result) {
+  const PairedDifference fall =
+      Paired(result.first_held_out, result.best_held_out);
+  Log(fall.falls() ? LogLevel::kInfo : LogLevel::kWarning, stage,
+      fall.falls() ? "held-out KL fell"
+                   : "held-out KL did not fall by 1.96 standard errors",
+      {{"before", Mean(result.first_held_out)},
+       {"after", Mean(result.best_held_out)},
+       {"fall", fall.mean},
+       {"standard_error", fall.standard_error},
+       {"best_step", result.best_step}});
+}
+
 std::map<std::string, double> HeldOutNumbers(const std::string& stage,
                                              const TrainResult& result) {
   const PairedDifference fall =
       Paired(result.first_held_out, result.best_held_out);
-  const double before = Mean(result.first_held_out);
-  const double after = Mean(result.best_held_out);
-  Log(fall.falls() ? LogLevel::kInfo : LogLevel::kWarning, stage,
-      fall.falls() ? "held-out KL fell"
-                   : "held-out KL did not fall by 1.96 standard errors",
-      {{"before", before},
-       {"after", after},
-       {"fall", fall.mean},
-       {"standard_error", fall.standard_error},
-       {"best_step", result.best_step}});
-  return {{absl::StrCat(stage, "_before"), before},
-          {absl::StrCat(stage, "_after"), after},
+  return {{absl::StrCat(stage, "_before"), Mean(result.first_held_out)},
+          {absl::StrCat(stage, "_after"), Mean(result.best_held_out)},
           {absl::StrCat(stage, "_fall"), fall.mean},
           {absl::StrCat(stage, "_fall_error"), fall.standard_error},
           {absl::StrCat(stage, "_best_step"),

@@ -17,9 +17,12 @@ namespace rtpurbo {
 // Threads, and how often checkpoints are made, don't.
 std::string StageConfigText(const configs::Run& run, absl::string_view stage);
 
+// Says how far the held-out KL fell, and whether that is more than chance.
+void LogFall(const std::string& stage, const TrainResult& result);
+
 // "<stage>_before", "<stage>_after" (mean held-out KL), "<stage>_fall" (mean
 // paired difference), "<stage>_fall_error" (its standard error) and
-// "<stage>_best_step"; logs them.
+// "<stage>_best_step".
 std::map<std::string, double> HeldOutNumbers(const std::string& stage,
                                              const TrainResult& result);
 

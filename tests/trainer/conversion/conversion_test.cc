@@ -40,8 +40,9 @@ class ConversionTest : public ::testing::Test {
 
   absl::Status Convert(FileSystem& files, const std::string& out) {
     log_.clear();
-    ASSIGN_OR_RETURN(const auto conversion,
-                     Conversion::Open(device_->ctx(), files, run_, out));
+    ASSIGN_OR_RETURN(
+        const auto conversion,
+        Conversion::Open(device_->ctx(), files, alone_, run_, out));
     return conversion->MakeAll();
   }
   // Everything that must not depend on interruptions: all but times.
@@ -67,6 +68,7 @@ class ConversionTest : public ::testing::Test {
   }
 
   std::unique_ptr<Device> device_ = *Device::Open(DeviceType::kCpu);
+  SoloCommunicator alone_;
   TemporaryDirectory model_{TemporaryDirectory::Where::kInMemory};
   TemporaryDirectory out_{TemporaryDirectory::Where::kInMemory};
   configs::Run run_;
