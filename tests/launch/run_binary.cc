@@ -29,11 +29,10 @@ std::string Contents(const std::string& path) {
   return text.str();
 }
 
-}  // namespace
-
-Finished RunBinary(const std::vector<std::string>& arguments,
-                   const std::vector<std::string>& environment,
-                   const std::string& input) {
+// Runs `words` with `environment`.
+Finished RunWords(const std::vector<std::string>& words,
+                  const std::vector<std::string>& environment,
+                  const std::string& input) {
   const TemporaryDirectory folder;
   std::ofstream(folder / "in", std::ios::binary) << input;
   const char* root = std::getenv("RTPURBO_ROOT");
@@ -42,15 +41,40 @@ Finished RunBinary(const std::vector<std::string>& arguments,
   for (const std::string& variable : environment) {
     command += " " + Quoted(variable);
   }
-  command += " " + Quoted(RTPURBO_BINARY);
-  for (const std::string& argument : arguments) {
-    command += " " + Quoted(argument);
+  for (const std::string& word : words) {
+    command += " " + Quoted(word);
   }
   command += " <" + Quoted(folder / "in") + " >" + Quoted(folder / "out") +
              " 2>" + Quoted(folder / "err");
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
           Contents(folder / "out"), Contents(folder / "err")};
+}
+
+}  // namespace
+
+Finished RunBinary(const std::vector<std::string>& arguments,
+                   const std::vector<std::string>& environment,
+                   const std::string& input) {
+  std::vector<std::string> words = {RTPURBO_BINARY};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return RunWords(words, environment, input);
+}
+
+Finished RunBinaryOnRanks(int num_ranks,
+                          const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {
+      "timeout", "--kill-after=5",          "200",         RTPURBO_MPIEXEC,
+      "-n",      std::to_string(num_ranks), RTPURBO_BINARY};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return RunWords(
+      words,
+      {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+       "OMPI_MCA_plm_rsh_agent=/bin/false",
+       "OMPI_MCA_rmaps_base_oversubscribe=1",
+       "OMPI_MCA_hwloc_base_binding_policy=none",
+       "OMPI_MCA_mca_base_component_show_load_errors=0"},
+      "");
 }
 
 }  // namespace rtpurbo::testing

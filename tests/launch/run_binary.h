@@ -21,6 +21,11 @@ Finished RunBinary(const std::vector<std::string>& arguments,
                    const std::vector<std::string>& environment = {},
                    const std::string& input = "");
 
+// Starts so many ranks of it by mpirun, for 200 seconds at most. What they
+// print is mixed. REQUIRES: the build has MPI.
+Finished RunBinaryOnRanks(int num_ranks,
+                          const std::vector<std::string>& arguments);
+
 }  // namespace rtpurbo::testing
 
 #endif  // RTPURBO_TESTS_LAUNCH_RUN_BINARY_H_

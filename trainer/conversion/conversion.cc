@@ -1,6 +1,7 @@
 #include "trainer/conversion/conversion.h"
 
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -85,14 +86,15 @@ double Seconds() {
 absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
     const ExecContext& ctx, FileSystem& files, Communicator& ranks,
     const configs::Run& run, const std::string& out) {
-  RETURN_IF_ERROR(OnFirstRank(ctx, ranks, [&]() -> absl::Status {
+  const auto make_folder = [&]() -> absl::Status {
     // A run may go on with another number of processes.
     configs::Run kept = run;
     kept.clear_mesh();
     RETURN_IF_ERROR(files.CreateDirectories(out));
     return files.WriteFileAtomically(JoinPath(out, "run.textproto"),
                                      ResolvedText(kept));
-  }));
+  };
+  RETURN_IF_ERROR(OnFirstRank(ctx, ranks, make_folder));
   ASSIGN_OR_RETURN(RunRanks groups, MakeRunRanks(ranks, run.mesh()));
   ranks.set_timeout(kStageTimeout);
   return std::unique_ptr<Conversion>(

@@ -1,0 +1,122 @@
+// The program on several ranks, as mpirun starts it.
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data/file_system.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/launch/run_binary.h"
+#include "tests/temporary_directory.h"
+#include "tests/trainer/test_model.h"
+#include "trainer/conversion/artefacts.h"
+
+namespace rtpurbo::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Line {
+  std::string stage;
+  std::int64_t step = 0;
+  double loss = 0;
+  std::vector<double> held_out;
+};
+
+class RanksCommandTest : public ::testing::Test {
+ protected:
+  RanksCommandTest() { WriteTestModel(model_.path(), 3); }
+
+  std::vector<std::string> Arguments(
+      const std::string& command, const std::string& out,
+      const std::vector<std::string>& edits) const {
+    std::vector<std::string> arguments = {
+        command, "--run=configs/recipes/test_model.textproto",
+        "--out=" + (out_ / out), "--set=model.path=\"" + model_.path() + "\"",
+        "--set=data.paths=[\"" + model_.path() + "/text\"]"};
+    for (const std::string& edit : edits) {
+      arguments.push_back("--set=" + edit);
+    }
+    return arguments;
+  }
+  void RunOn(int num_ranks, const std::string& out,
+             const std::vector<std::string>& edits = {},
+             const std::string& command = "run") const {
+    const Finished finished =
+        num_ranks == 1
+            ? RunBinary(Arguments(command, out, edits))
+            : RunBinaryOnRanks(num_ranks, Arguments(command, out, edits));
+    EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  }
+  std::vector<Line> Metrics(const std::string& out) const {
+    std::ifstream file(out_ / out + "/metrics.jsonl");
+    std::vector<Line> lines;
+    for (std::string text; std::getline(file, text);) {
+      const auto json = nlohmann::json::parse(text);
+      lines.push_back({json["stage"], json["step"], json.value("loss", 0.0),
+                       json.value("held_out", std::vector<double>())});
+    }
+    return lines;
+  }
+  void ExpectSameLosses(const std::string& a, const std::string& b) const {
+    const std::vector<Line> one = Metrics(a);
+    const std::vector<Line> other = Metrics(b);
+    ASSERT_EQ(one.size(), other.size());
+    ASSERT_GE(one.size(), 6U);
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      EXPECT_EQ(one[i].stage, other[i].stage);
+      EXPECT_EQ(one[i].step, other[i].step);
+      EXPECT_NEAR(one[i].loss, other[i].loss, 1e-5 * one[i].loss);
+      ASSERT_EQ(one[i].held_out.size(), other[i].held_out.size());
+      for (std::size_t k = 0; k < one[i].held_out.size(); ++k) {
+        EXPECT_NEAR(one[i].held_out[k], other[i].held_out[k],
+                    1e-5 * one[i].held_out[k]);
+      }
+    }
+  }
+  std::string Digest(const std::string& out, const std::string& name) const {
+    return DigestOf(RealFileSystem(), JoinPath(out_ / out, name)).value();
+  }
+
+  TemporaryDirectory model_{TemporaryDirectory::Where::kInMemory};
+  TemporaryDirectory out_{TemporaryDirectory::Where::kInMemory};
+};
+
+TEST_F(RanksCommandTest, ARunOnSeveralRanksIsThatOnOne) {
+  RunOn(1, "1");
+  RunOn(2, "2");
+  RunOn(4, "2x2", {"mesh.replica=2", "mesh.shard=2"});
+  for (const char* out : {"2", "2x2"}) {
+    ExpectSameLosses("1", out);
+    // What the first rank makes alone, from the same inputs.
+    for (const char* name : {"heads.textproto", "prepare"}) {
+      EXPECT_EQ(Digest("1", name), Digest(out, name)) << out << " " << name;
+    }
+  }
+}
+
+TEST_F(RanksCommandTest, AStageGoesOnWithAnotherNumberOfRanks) {
+  RunOn(1, "whole");
+  for (const char* command : {"prepare", "calibrate", "align"}) {
+    RunOn(3, "parts", {}, command);
+  }
+  RunOn(2, "parts");
+  ExpectSameLosses("whole", "parts");
+}
+
+TEST_F(RanksCommandTest, AnErrorIsSaidAndEndsAllRanks) {
+  const Finished finished = RunBinaryOnRanks(
+      2, Arguments("run", "a", {"mesh.sequence=2", "mesh.shard=1"}));
+  EXPECT_NE(finished.exit_code, 0);
+  EXPECT_THAT(finished.err, HasSubstr("mesh.sequence is 2"));
+  const Finished wrong =
+      RunBinaryOnRanks(2, Arguments("run", "a", {"mesh.shard=4"}));
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_THAT(wrong.err, HasSubstr("but the run has 2 processes"));
+}
+
+}  // namespace
+}  // namespace rtpurbo::testing
