@@ -9,6 +9,7 @@
 #include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
+#include "trainer/conversion/run_mesh.h"
 #include "trainer/conversion/stage_config.h"
 #include "trainer/conversion/stages.h"
 #include "trainer/conversion/summary_file.h"
@@ -95,10 +96,10 @@ absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
                                      ResolvedText(kept));
   };
   RETURN_IF_ERROR(OnFirstRank(ctx, ranks, make_folder));
-  ASSIGN_OR_RETURN(RunRanks groups, MakeRunRanks(ranks, run.mesh()));
+  ASSIGN_OR_RETURN(auto mesh, MakeRunMesh(run.mesh(), ranks));
   ranks.set_timeout(kStageTimeout);
   return std::unique_ptr<Conversion>(
-      new Conversion(ctx, files, std::move(groups), run, out));
+      new Conversion(ctx, files, std::move(mesh), run, out));
 }
 
 std::vector<std::string> Conversion::StageNames() {

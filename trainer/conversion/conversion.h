@@ -49,9 +49,10 @@ class Conversion {
   RunContext& run() { return run_; }
 
  private:
-  Conversion(const ExecContext& ctx, FileSystem& files, RunRanks ranks,
-             const configs::Run& run, const std::string& out)
-      : run_(ctx, files, std::move(ranks), run, out), artefacts_(files, out) {}
+  Conversion(const ExecContext& ctx, FileSystem& files,
+             std::unique_ptr<Mesh> mesh, const configs::Run& run,
+             const std::string& out)
+      : run_(ctx, files, std::move(mesh), run, out), artefacts_(files, out) {}
 
   absl::StatusOr<StageInputs> InputsOf(const std::string& stage);
   absl::StatusOr<bool> Begin(const std::string& stage);

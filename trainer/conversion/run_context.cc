@@ -15,15 +15,16 @@
 namespace rtpurbo {
 
 RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
-                       RunRanks ranks, configs::Run run, std::string out)
+                       std::unique_ptr<Mesh> mesh, configs::Run run,
+                       std::string out)
     : ctx_(ctx),
       files_(files),
       run_(std::move(run)),
       out_(std::move(out)),
-      ranks_(std::move(ranks)) {}
+      mesh_(std::move(mesh)) {}
 
 void RunContext::ShareModels(bool shared) {
-  Communicator* const ranks = shared ? ranks_.shards.get() : &solo_;
+  Communicator* const ranks = shared ? &mesh_->shard_sequence() : &solo_;
   if (ranks != model_ranks_) {
     DropTeacher();
     model_ranks_ = ranks;

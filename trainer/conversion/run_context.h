@@ -23,31 +23,31 @@
 #include "data/file_system.h"
 #include "data/tokenizer.h"
 #include "dist/agree.h"
+#include "dist/mesh.h"
 #include "dist/solo_communicator.h"
 #include "model/head_map.h"
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
-#include "trainer/conversion/run_ranks.h"
 
 namespace rtpurbo {
 
 class RunContext {
  public:
   // `run` is complete and valid; `out` is the run's folder.
-  RunContext(const ExecContext& ctx, FileSystem& files, RunRanks ranks,
-             configs::Run run, std::string out);
+  RunContext(const ExecContext& ctx, FileSystem& files,
+             std::unique_ptr<Mesh> mesh, configs::Run run, std::string out);
 
   const ExecContext& ctx() const { return ctx_; }
   FileSystem& files() { return files_; }
   const configs::Run& run() const { return run_; }
   const std::string& folder() const { return out_; }
   // All ranks of the run.
-  Communicator& ranks() { return *ranks_.world; }
+  Communicator& ranks() { return mesh_->world(); }
   // Those that hold the same part of a model that is shared.
-  Communicator& replicas() { return *ranks_.replicas; }
+  Communicator& replicas() { return mesh_->along(MeshAxis::kReplica); }
   // Calls `fn` on the first rank; all get its result.
   absl::Status OnFirst(const std::function<absl::Status()>& fn) {
-    return OnFirstRank(ctx_, *ranks_.world, fn);
+    return OnFirstRank(ctx_, ranks(), fn);
   }
   // Whether models are from now on shared by the ranks, or this rank's own.
   void ShareModels(bool shared);
@@ -87,7 +87,7 @@ class RunContext {
   FileSystem& files_;
   configs::Run run_;
   std::string out_;
-  RunRanks ranks_;
+  std::unique_ptr<Mesh> mesh_;
   SoloCommunicator solo_;
   Communicator* model_ranks_ = &solo_;
   std::optional<ModelConfig> model_config_;
