@@ -82,6 +82,8 @@ class WritableFile {
 
 enum class WriteMode : std::uint8_t {
   kCreate,    // an empty file; what was there is gone
+  kNew,       // an empty file; AlreadyExists if there is one. Of many callers,
+              // on any hosts, one gets it
   kExisting,  // the file as it is; NotFound if there is none
   kAppend,    // the file as it is, or an empty one
 };

@@ -239,13 +239,16 @@ class RealFiles : public FileSystem {
     int flags = O_RDWR;
     if (mode == WriteMode::kCreate) {
       flags |= O_CREAT | O_TRUNC;
+    } else if (mode == WriteMode::kNew) {
+      flags |= O_CREAT | O_EXCL;
     } else if (mode == WriteMode::kAppend) {
       flags |= O_CREAT;
     }
-    ASSIGN_OR_RETURN(
-        auto file,
-        Descriptor::Open(path, flags,
-                         mode == WriteMode::kCreate ? "create" : "open"));
+    ASSIGN_OR_RETURN(auto file, Descriptor::Open(path, flags,
+                                                 mode == WriteMode::kCreate ||
+                                                         mode == WriteMode::kNew
+                                                     ? "create"
+                                                     : "open"));
     return std::make_unique<RealWritableFile>(std::move(file));
   }
 

@@ -93,8 +93,13 @@ TEST_F(FileSystemTest, ModesOfWriting) {
   EXPECT_EQ(*files_.ReadFile(dir_ / "a"), "ab");
   ASSERT_OK(files_.OpenForWrite(dir_ / "a", WriteMode::kAppend));
   EXPECT_EQ(*files_.ReadFile(dir_ / "a"), "ab");
+  EXPECT_THAT(files_.OpenForWrite(dir_ / "a", WriteMode::kNew),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("create")));
+  EXPECT_EQ(*files_.ReadFile(dir_ / "a"), "ab");
   ASSERT_OK(files_.OpenForWrite(dir_ / "a", WriteMode::kCreate));
   EXPECT_EQ(*files_.ReadFile(dir_ / "a"), "");
+  ASSERT_OK(files_.OpenForWrite(dir_ / "b", WriteMode::kNew));
+  EXPECT_EQ(*files_.ReadFile(dir_ / "b"), "");
 }
 
 TEST_F(FileSystemTest, FoldersAreMadeListedAndRemoved) {
