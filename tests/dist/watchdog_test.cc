@@ -18,6 +18,7 @@ namespace rtpurbo::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -214,6 +215,28 @@ TEST(WatchdogTest, OneWhoHeardTellsAll) {
   EXPECT_THAT(said[0], HasSubstr("rank 1 on localhost: no beat for 1.2 s"));
   EXPECT_THAT(said[0], HasSubstr("seen by rank 3"));
   EXPECT_THAT(said[1], HasSubstr("rank 1 (this one) on localhost: no beat"));
+}
+
+TEST(WatchdogTest, TellsTheOtherRanksBeforeItsCaller) {
+  TestRun run(1, /*num_impostors=*/2);
+  run.StartAll();
+  run.Kill(1);
+  std::vector<internal::MessageType> heard;
+  EXPECT_TRUE(Becomes([&] {
+    for (const internal::PeerEvent& event :
+         run.impostor(0).Wait(milliseconds(10))) {
+      if (event.rank == 0 &&
+          event.message.type != internal::MessageType::kBeat) {
+        heard.push_back(event.message.type);
+        EXPECT_EQ(event.message.rank,
+                  event.message.type == internal::MessageType::kAccuse ? 2 : 0);
+      }
+    }
+    return heard.size() == 2;
+  }));
+  EXPECT_THAT(heard, ElementsAre(internal::MessageType::kAccuse,
+                                 internal::MessageType::kReported));
+  run.Reports();
 }
 
 TEST(WatchdogTest, BytesThatAreNotOursBreakTheirSenderOnly) {
