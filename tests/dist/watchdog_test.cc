@@ -1,7 +1,7 @@
 #include "dist/watchdog.h"
 
 #include <algorithm>
-#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,8 +10,7 @@
 #include "dist/peer_net.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "kernels/core/check.h"
-#include "tests/dist/watchdog_testing.h"
+#include "tests/dist/watchdog_run.h"
 #include "tests/status_matchers.h"
 
 namespace rtpurbo::testing {
@@ -21,94 +20,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// Ranks of one run in one process: watchdogs, and (the last ones) impostors
-// that join like a rank and then do what the test wants.
-class TestRun {
- public:
-  explicit TestRun(int num_watchdogs, int num_impostors = 0,
-                   const WatchdogOptions& options = ShortOptions(0, 1))
-      : reports_(static_cast<std::size_t>(num_watchdogs)) {
-    const int size = num_watchdogs + num_impostors;
-    for (int rank = 0; rank < num_watchdogs; ++rank) {
-      WatchdogOptions mine = options;
-      mine.rank = rank;
-      mine.size = size;
-      auto watchdog = Watchdog::Open(mine);
-      CHECK(watchdog.ok()) << watchdog.status();
-      watchdogs_.push_back(*std::move(watchdog));
-      addresses_.push_back(watchdogs_.back()->address());
-    }
-    for (int rank = num_watchdogs; rank < size; ++rank) {
-      auto impostor = internal::PeerNet::Listen(rank, size, options.host);
-      CHECK(impostor.ok()) << impostor.status();
-      impostors_.push_back(*std::move(impostor));
-      addresses_.push_back(impostors_.back()->address());
-    }
-  }
-
-  // Starts all ranks; what each Start() returned.
-  std::vector<absl::Status> Start() {
-    std::vector<absl::Status> statuses(watchdogs_.size());
-    std::vector<std::thread> threads;
-    for (std::size_t rank = 0; rank < watchdogs_.size(); ++rank) {
-      threads.emplace_back([this, rank, &statuses] {
-        statuses[rank] = watchdogs_[rank]->Start(
-            addresses_,
-            [this, rank](const absl::Status&) { ++reports_[rank]; });
-      });
-    }
-    for (const auto& impostor : impostors_) {
-      threads.emplace_back([this, &impostor] {
-        EXPECT_OK(impostor->Connect(
-            addresses_, std::chrono::steady_clock::now() + seconds(15)));
-        EXPECT_TRUE(Becomes([&] {
-          impostor->Wait(milliseconds(10));
-          return impostor->all_joined();
-        }));
-      });
-    }
-    for (std::thread& thread : threads) {
-      thread.join();
-    }
-    return statuses;
-  }
-  void StartAll() {
-    for (const absl::Status& status : Start()) {
-      ASSERT_OK(status);
-    }
-  }
-
-  Watchdog& At(int rank) { return *watchdogs_[static_cast<std::size_t>(rank)]; }
-  internal::PeerNet& impostor(int i) {
-    return *impostors_[static_cast<std::size_t>(i)];
-  }
-  void Kill(int impostor) {
-    impostors_[static_cast<std::size_t>(impostor)].reset();
-  }
-  const std::vector<std::string>& addresses() const { return addresses_; }
-  int reports(int rank) const {
-    return reports_[static_cast<std::size_t>(rank)];
-  }
-
-  // Waits until all watchdogs have reported, and returns what they said.
-  std::vector<std::string> Reports() {
-    std::vector<std::string> said;
-    for (std::size_t rank = 0; rank < watchdogs_.size(); ++rank) {
-      EXPECT_TRUE(Becomes([&] { return reports_[rank] > 0; })) << rank;
-      EXPECT_THAT(watchdogs_[rank]->status(),
-                  StatusIs(absl::StatusCode::kUnavailable));
-      said.emplace_back(watchdogs_[rank]->status().message());
-    }
-    return said;
-  }
-
- private:
-  std::vector<std::atomic<int>> reports_;  // calls, by rank
-  std::vector<std::unique_ptr<Watchdog>> watchdogs_;
-  std::vector<std::unique_ptr<internal::PeerNet>> impostors_;
-  std::vector<std::string> addresses_;
-};
 
 TEST(WatchdogTest, AWholeRunReportsNothing) {
   TestRun run(4);
@@ -140,6 +51,17 @@ TEST(WatchdogTest, RanksLeaveInAnyOrder) {
       EXPECT_OK(run.At(rank).status());
     }
   } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST(WatchdogTest, WhoLeftCannotBeAccused) {
+  TestRun run(1, /*num_impostors=*/2);
+  run.StartAll();
+  run.impostor(0).Broadcast({.type = internal::MessageType::kLeave}, true);
+  std::this_thread::sleep_for(milliseconds(200));
+  run.impostor(1).Broadcast(
+      {.type = internal::MessageType::kAccuse, .detail = 1, .rank = 1}, true);
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_OK(run.At(0).status());
 }
 
 TEST(WatchdogTest, ThoseWhoStayAreStillWatched) {
@@ -353,6 +275,18 @@ TEST(WatchdogTest, StrangersHarmNobody) {
   strangers[2]->Send({.type = internal::MessageType::kHello, .rank = -7});
   strangers[3]->Send({.type = internal::MessageType::kHello, .rank = 1 << 30});
   strangers[4].reset();
+  // Half of the words is not enough.
+  const std::uint64_t nonce = internal::ParseAddress(run.addresses()[1])->nonce;
+  strangers[5]->Send({.type = internal::MessageType::kHello,
+                      .rank = 1,
+                      .by = 2,
+                      .number = address.nonce + 1,
+                      .sender_nonce = nonce});
+  strangers[6]->Send({.type = internal::MessageType::kHello,
+                      .rank = 1,
+                      .by = 2,
+                      .number = address.nonce,
+                      .sender_nonce = nonce + 1});
   run.StartAll();
   EXPECT_FALSE(internal::PeerLink::Connect(address, seconds(5)).ok());
   EXPECT_OK(run.At(0).status());
