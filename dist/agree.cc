@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "dist/status_bytes.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -24,28 +25,22 @@ absl::StatusOr<std::vector<std::int32_t>> GatherWords(
   return ToHost<std::int32_t>(ctx, full);
 }
 
-std::string Encode(const absl::Status& status) {
-  if (status.ok()) {
-    return "";
+// Every rank's numbers.
+absl::StatusOr<std::vector<std::vector<double>>> GatherNumbers(
+    const ExecContext& ctx, Communicator& comm,
+    const std::vector<double>& mine) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                   GatherBytes(ctx, comm,
+                               {reinterpret_cast<const char*>(mine.data()),
+                                mine.size() * sizeof(double)}));
+  std::vector<std::vector<double>> numbers(all.size());
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    numbers[rank].resize(all[rank].size() / sizeof(double));
+    if (!numbers[rank].empty()) {
+      std::memcpy(numbers[rank].data(), all[rank].data(), all[rank].size());
+    }
   }
-  return absl::StrCat(std::string(1, static_cast<char>(status.code())),
-                      status.message());
-}
-
-std::string ToBytes(const std::vector<double>& values) {
-  std::string bytes(values.size() * sizeof(double), '\0');
-  if (!values.empty()) {
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-  }
-  return bytes;
-}
-
-std::vector<double> FromBytes(const std::string& bytes) {
-  std::vector<double> values(bytes.size() / sizeof(double));
-  if (!values.empty()) {
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-  }
-  return values;
+  return numbers;
 }
 
 }  // namespace
@@ -75,20 +70,32 @@ absl::StatusOr<std::vector<std::string>> GatherBytes(const ExecContext& ctx,
   return bytes;
 }
 
+absl::StatusOr<std::vector<std::string>> GatherResults(
+    const ExecContext& ctx, Communicator& comm,
+    const absl::StatusOr<std::string>& mine) {
+  const std::string status = internal::EncodeStatus(mine.status());
+  ASSIGN_OR_RETURN(
+      std::vector<std::string> all,
+      GatherBytes(ctx, comm, mine.ok() ? absl::StrCat(status, *mine) : status));
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    // Of a result only its code is a status.
+    if (all[rank][0] != static_cast<char>(absl::StatusCode::kOk)) {
+      const absl::Status error = internal::DecodeStatus(all[rank]);
+      return comm.size() == 1
+                 ? error
+                 : absl::Status(error.code(), absl::StrCat("rank ", rank, ": ",
+                                                           error.message()));
+    }
+    all[rank].erase(0, 1);
+  }
+  return all;
+}
+
 absl::Status AgreeOn(const ExecContext& ctx, Communicator& comm,
                      const absl::Status& mine) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                   GatherBytes(ctx, comm, Encode(mine)));
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (!all[rank].empty()) {
-      const std::string message = all[rank].substr(1);
-      return absl::Status(static_cast<absl::StatusCode>(all[rank][0]),
-                          comm.size() == 1
-                              ? message
-                              : absl::StrCat("rank ", rank, ": ", message));
-    }
-  }
-  return absl::OkStatus();
+  return GatherResults(ctx, comm,
+                       mine.ok() ? absl::StatusOr<std::string>("") : mine)
+      .status();
 }
 
 absl::Status OnFirstRank(const ExecContext& ctx, Communicator& comm,
@@ -99,22 +106,19 @@ absl::Status OnFirstRank(const ExecContext& ctx, Communicator& comm,
 absl::StatusOr<std::string> FromFirstRank(
     const ExecContext& ctx, Communicator& comm,
     const std::function<absl::StatusOr<std::string>()>& fn) {
-  std::string mine;
-  RETURN_IF_ERROR(OnFirstRank(ctx, comm, [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(mine, fn());
-    return absl::OkStatus();
-  }));
-  ASSIGN_OR_RETURN(std::vector<std::string> all, GatherBytes(ctx, comm, mine));
+  ASSIGN_OR_RETURN(
+      std::vector<std::string> all,
+      GatherResults(ctx, comm,
+                    comm.rank() == 0 ? fn() : absl::StatusOr<std::string>("")));
   return std::move(all[0]);
 }
 
 absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
                                     double mine) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                   GatherBytes(ctx, comm, ToBytes({mine})));
+  ASSIGN_OR_RETURN(const auto all, GatherNumbers(ctx, comm, {mine}));
   double sum = 0;
-  for (const std::string& bytes : all) {
-    sum += FromBytes(bytes)[0];
+  for (const std::vector<double>& one : all) {
+    sum += one[0];
   }
   return sum;
 }
@@ -131,12 +135,7 @@ absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
       mine.insert(mine.end(), numbers.begin(), numbers.end());
     }
   }
-  ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                   GatherBytes(ctx, comm, ToBytes(mine)));
-  std::vector<std::vector<double>> of_rank;
-  for (const std::string& bytes : all) {
-    of_rank.push_back(FromBytes(bytes));
-  }
+  ASSIGN_OR_RETURN(const auto of_rank, GatherNumbers(ctx, comm, mine));
   // Rank 0 has one piece a round.
   const std::int64_t rounds = (n + comm.size() - 1) / comm.size();
   const std::int64_t width =

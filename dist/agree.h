@@ -26,8 +26,13 @@ absl::StatusOr<std::vector<std::string>> GatherBytes(const ExecContext& ctx,
                                                      Communicator& comm,
                                                      absl::string_view mine);
 
-// OK if it is so on every rank. Else the error of the first rank that has one,
-// which the message names if there are others.
+// The result that each rank brings, in rank order. If some have none, the error
+// of the first of these, which the message names if there are other ranks.
+absl::StatusOr<std::vector<std::string>> GatherResults(
+    const ExecContext& ctx, Communicator& comm,
+    const absl::StatusOr<std::string>& mine);
+
+// OK if it is so on every rank. Else an error, as from GatherResults().
 absl::Status AgreeOn(const ExecContext& ctx, Communicator& comm,
                      const absl::Status& mine);
 

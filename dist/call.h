@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 
@@ -46,6 +48,14 @@ absl::Status Agree(std::span<const Call> calls);
 // r + 1, P)).
 constexpr std::int64_t PartBegin(std::int64_t n, int rank, int num_ranks) {
   return n / num_ranks * rank + std::min<std::int64_t>(rank, n % num_ranks);
+}
+
+// On the host. Nothing to do for bytes that are in place.
+inline void CopyHostBytes(const std::byte* from, std::byte* to,
+                          std::int64_t num_bytes) {
+  if (from != to && num_bytes > 0) {
+    std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
+  }
 }
 
 // Unavailable: "ranks 1, 2 did not come to AllGather of 7 f32 within 600 s"

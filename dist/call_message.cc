@@ -1,7 +1,9 @@
 #include "dist/call_message.h"
 
-#include <algorithm>
 #include <cstring>
+#include <string>
+
+#include "dist/status_bytes.h"
 
 namespace rtpurbo::internal {
 namespace {
@@ -13,7 +15,7 @@ constexpr std::size_t kNumFixed = 11;  // words before the lists
 }  // namespace
 
 std::int64_t MaxCallWords(int num_ranks) {
-  return static_cast<std::int64_t>(kNumFixed) + 2 * num_ranks;
+  return static_cast<std::int64_t>(kNumFixed) + std::int64_t{2} * num_ranks;
 }
 
 void Encode(const Call& call, std::span<const std::byte> payload,
@@ -72,21 +74,14 @@ absl::StatusOr<DecodedCall> Decode(std::span<const std::int64_t> message) {
 }
 
 std::vector<std::byte> EncodeError(const absl::Status& error) {
-  const absl::string_view text =
-      error.message().substr(0, std::size_t{kMaxErrorBytes} - 1);
-  std::vector<std::byte> bytes(1 + text.size());
-  bytes[0] = static_cast<std::byte>(error.code());
-  std::copy(text.begin(), text.end(),
-            reinterpret_cast<char*>(bytes.data()) + 1);
-  return bytes;
+  const std::string text = EncodeStatus(error).substr(0, kMaxErrorBytes);
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
 }
 
 absl::Status DecodeError(std::span<const std::byte> bytes) {
-  CHECK(!bytes.empty());
-  return absl::Status(
-      static_cast<absl::StatusCode>(bytes[0]),
-      absl::string_view(reinterpret_cast<const char*>(bytes.data()) + 1,
-                        bytes.size() - 1));
+  return DecodeStatus(absl::string_view(
+      reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
 }  // namespace rtpurbo::internal

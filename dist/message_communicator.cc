@@ -1,7 +1,6 @@
 #include "dist/message_communicator.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "dist/reduce.h"
@@ -12,12 +11,6 @@ namespace {
 
 std::size_t Index(std::int64_t rank) {
   return static_cast<std::size_t>(rank);
-}
-
-void Copy(const std::byte* from, std::byte* to, std::int64_t num_bytes) {
-  if (from != to && num_bytes > 0) {
-    std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
-  }
 }
 
 }  // namespace
@@ -80,7 +73,7 @@ absl::Status MessageCommunicator::Transfer(const Call& call,
     }
     const auto payload = heard_[Index(part.peer)].payload;
     CHECK_EQ(payload.size(), Index(part.num_bytes));
-    Copy(payload.data(), part.bytes, part.num_bytes);
+    CopyHostBytes(payload.data(), part.bytes, part.num_bytes);
     CountBytes(0, part.num_bytes);
   }
   for (const Part& part : send) {
@@ -149,7 +142,8 @@ absl::Status MessageCommunicator::AllGatherParts(const Call& call) {
     }
   }
   RETURN_IF_ERROR(Transfer(call, send, receive));
-  Copy(call.in->bytes(), call.out->bytes() + rank() * num_bytes, num_bytes);
+  CopyHostBytes(call.in->bytes(), call.out->bytes() + rank() * num_bytes,
+                num_bytes);
   return absl::OkStatus();
 }
 
@@ -190,7 +184,7 @@ absl::Status MessageCommunicator::AllToAllParts(const Call& call) {
   }
   RETURN_IF_ERROR(Transfer(call, send, receive));
   // Only now is it sure that we receive as many rows as we send.
-  Copy(mine, my_place, call.send_rows[Index(rank())] * row);
+  CopyHostBytes(mine, my_place, call.send_rows[Index(rank())] * row);
   return absl::OkStatus();
 }
 
@@ -290,8 +284,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> MessageCommunicator::RunSplit(
   RETURN_IF_ERROR(Compare(call, send));
   for (const DecodedCall& heard : heard_) {
     std::int64_t theirs = number;  // our own has no payload
-    Copy(heard.payload.data(), reinterpret_cast<std::byte*>(&theirs),
-         static_cast<std::int64_t>(heard.payload.size()));
+    CopyHostBytes(heard.payload.data(), reinterpret_cast<std::byte*>(&theirs),
+                  static_cast<std::int64_t>(heard.payload.size()));
     number = std::max(number, theirs);
   }
   return MakeGroup(number, call.members);

@@ -145,11 +145,14 @@ absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
   RETURN_IF_ERROR(OnFirstRank(ctx, ranks, [&] {
     return PrepareCheckpoint(files, folder, state.step);
   }));
-  const absl::StatusOr<CheckpointFile> mine = WriteCheckpointFile(
-      files, folder, state.step, ranks.rank(), PartsOf(pieces));
-  RETURN_IF_ERROR(AgreeOn(ctx, ranks, mine.status()));
+  const auto write = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const CheckpointFile file,
+                     WriteCheckpointFile(files, folder, state.step,
+                                         ranks.rank(), PartsOf(pieces)));
+    return file.SerializeAsString();
+  };
   ASSIGN_OR_RETURN(const std::vector<std::string> records,
-                   GatherBytes(ctx, ranks, mine->SerializeAsString()));
+                   GatherResults(ctx, ranks, write()));
   CheckpointContents contents;
   contents.step = state.step;
   contents.config = config_text;
