@@ -100,7 +100,10 @@ void FillLists(configs::Run* run) {
 
 }  // namespace
 
-void FillDefaults(configs::Run* run) {
+void FillDefaults(std::int64_t world_size, configs::Run* run) {
+  if (!run->has_mesh()) {
+    run->mutable_mesh()->set_shard(world_size);
+  }
   FillFromSchema(run);
   configs::Attention* attention = run->mutable_attention();
   if (!attention->has_dense_below()) {

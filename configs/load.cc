@@ -115,10 +115,7 @@ absl::StatusOr<configs::Run> ParseRun(const std::string& text,
       problems.Add(status.message());
     }
   }
-  if (!run.has_mesh()) {
-    run.mutable_mesh()->set_shard(world_size);
-  }
-  FillDefaults(&run);
+  FillDefaults(world_size, &run);
   const absl::Status status = Validate(run, origins, world_size);
   if (!status.ok()) {
     problems.Add(status.message());
