@@ -104,7 +104,7 @@ absl::Status Loop::Start() {
   return SaveIfDue();
 }
 
-// Its folder; empty if there is none.
+// On the first rank: its folder; empty if there is none.
 absl::StatusOr<std::string> Loop::NewestCheckpoint() {
   std::vector<std::string> skipped;
   const absl::StatusOr<CheckpointRef> newest =
@@ -133,13 +133,14 @@ absl::Status Loop::Resume(const std::string& dir) {
   return OnFirstRank(ctx_, ranks_, [&] { return CleanAfterResume(dir); });
 }
 
+// On the first rank.
 absl::Status Loop::CleanAfterResume(const std::string& dir) {
   RETURN_IF_ERROR(RemoveCheckpointsAfter(files_, options_.folder, state_.step));
   RETURN_IF_ERROR(SetBestCheckpoint(files_, options_.folder, state_.best_step));
   RETURN_IF_ERROR(
       RemoveOldCheckpoints(files_, options_.folder, options_.keep_last));
-  LogOnce(LogLevel::kInfo, "resuming after a checkpoint",
-          {{"step", state_.step}, {"of", options_.steps}, {"folder", dir}});
+  Log(LogLevel::kInfo, stage_.name(), "resuming after a checkpoint",
+      {{"step", state_.step}, {"of", options_.steps}, {"folder", dir}});
   return recorder_.Resume(stage_.name(), state_.step);
 }
 
