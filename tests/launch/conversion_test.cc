@@ -23,25 +23,16 @@ class ConversionCommandTest : public ::testing::Test {
  protected:
   ConversionCommandTest() { WriteTestModel(model_.path(), 3); }
 
-  std::vector<std::string> Arguments(const std::string& command,
-                                     const std::string& out) const {
-    return {command, "--run=configs/recipes/test_model.textproto",
-            "--out=" + out, "--set=model.path=\"" + model_.path() + "\"",
-            "--set=data.paths=[\"" + model_.path() + "/text\"]"};
-  }
   Finished Start(const std::string& command, const std::string& out,
-                 const std::string& edit = "") const {
-    std::vector<std::string> arguments = Arguments(command, out);
-    if (!edit.empty()) {
-      arguments.push_back("--set=" + edit);
-    }
-    return RunBinary(arguments);
+                 const std::vector<std::string>& edits = {}) const {
+    return RunBinary(TestRunArguments(command, model_.path(), out, edits));
   }
   // Kills the program with SIGKILL after so many seconds.
   void StartAndKill(const std::string& out, double seconds) const {
     std::string line = absl::StrCat("cd \"$RTPURBO_ROOT\" && timeout -s KILL ",
                                     seconds, " ", RTPURBO_BINARY);
-    for (const std::string& argument : Arguments("run", out)) {
+    for (const std::string& argument :
+         TestRunArguments("run", model_.path(), out)) {
       absl::StrAppend(&line, " '", argument, "'");
     }
     absl::StrAppend(&line, " > /dev/null 2>&1");
@@ -91,13 +82,13 @@ TEST_F(ConversionCommandTest, KilledAtAnyMomentItEndsWithTheSameBytes) {
 
 TEST_F(ConversionCommandTest, AMissingTextIsNamed) {
   const Finished finished =
-      Start("run", out_ / "a", "data.paths=[\"no/such/file.txt\"]");
+      Start("run", out_ / "a", {"data.paths=[\"no/such/file.txt\"]"});
   EXPECT_EQ(finished.exit_code, 3);
   EXPECT_THAT(finished.err, HasSubstr("no/such/file.txt"));
 }
 
 TEST_F(ConversionCommandTest, TextThatIsTooShortIsNamed) {
-  const Finished finished = Start("run", out_ / "a", "data.tokens=100000");
+  const Finished finished = Start("run", out_ / "a", {"data.tokens=100000"});
   EXPECT_EQ(finished.exit_code, 3);
   EXPECT_THAT(finished.err, HasSubstr("tokens"));
 }

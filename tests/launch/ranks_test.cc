@@ -1,7 +1,6 @@
 // The program on several ranks, as mpirun starts it.
 
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -33,14 +32,7 @@ class RanksCommandTest : public ::testing::Test {
   std::vector<std::string> Arguments(
       const std::string& command, const std::string& out,
       const std::vector<std::string>& edits) const {
-    std::vector<std::string> arguments = {
-        command, "--run=configs/recipes/test_model.textproto",
-        "--out=" + (out_ / out), "--set=model.path=\"" + model_.path() + "\"",
-        "--set=data.paths=[\"" + model_.path() + "/text\"]"};
-    for (const std::string& edit : edits) {
-      arguments.push_back("--set=" + edit);
-    }
-    return arguments;
+    return TestRunArguments(command, model_.path(), out_ / out, edits);
   }
   void RunOn(int num_ranks, const std::string& out,
              const std::vector<std::string>& edits = {},

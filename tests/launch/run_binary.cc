@@ -61,6 +61,19 @@ Finished RunBinary(const std::vector<std::string>& arguments,
   return RunWords(words, environment, input);
 }
 
+std::vector<std::string> TestRunArguments(
+    const std::string& command, const std::string& model,
+    const std::string& out, const std::vector<std::string>& edits) {
+  std::vector<std::string> arguments = {
+      command, "--run=configs/recipes/test_model.textproto", "--out=" + out,
+      "--set=model.path=\"" + model + "\"",
+      "--set=data.paths=[\"" + model + "/text\"]"};
+  for (const std::string& edit : edits) {
+    arguments.push_back("--set=" + edit);
+  }
+  return arguments;
+}
+
 Finished RunBinaryOnRanks(int num_ranks,
                           const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {

@@ -21,6 +21,12 @@ Finished RunBinary(const std::vector<std::string>& arguments,
                    const std::vector<std::string>& environment = {},
                    const std::string& input = "");
 
+// Of `command`, for the run in `out` by the recipe test_model with the model in
+// `model`; `edits` ("PATH=VALUE") come as --set.
+std::vector<std::string> TestRunArguments(
+    const std::string& command, const std::string& model,
+    const std::string& out, const std::vector<std::string>& edits = {});
+
 // Starts so many ranks of it by mpirun, for 200 seconds at most. What they
 // print is mixed. REQUIRES: the build has MPI.
 Finished RunBinaryOnRanks(int num_ranks,

@@ -3,41 +3,27 @@
 #include "tests/dist/ranks.h"
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <mutex>
 #include <set>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "dist/mesh.h"
 #include "gtest/gtest.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
+#include "tests/trainer/test_distillation.h"
 #include "tests/trainer/test_model.h"
 #include "trainer/stages/projection_alignment.h"
-#include "trainer/stages/projection_start.h"
 #include "trainer/stages/self_distillation.h"
-#include "trainer/trained_model.h"
 #include "trainer/trainer.h"
 
 namespace rtpurbo::testing {
 namespace {
 
-constexpr std::int64_t kTokens = 90;
 constexpr std::int64_t kSteps = 6;
-
-Sequence SequenceOf(std::int64_t index) {
-  Sequence sequence;
-  sequence.index = index;
-  for (std::int64_t t = 0; t < kTokens; ++t) {
-    sequence.tokens_T.push_back(
-        static_cast<std::int32_t>((t * 37 + index * 101 + 11) % 8192));
-  }
-  sequence.label_begin = kTokens - (index % 2 == 0 ? 3 : 30);
-  return sequence;
-}
 
 class Lines : public Recorder {
  public:
@@ -76,30 +62,9 @@ class RanksTest : public ::testing::Test {
     options_.config_text = "some";
   }
 
-  static SparseMode Sparse(Transformer& model) {
-    SparseMode mode;
-    mode.map = LocalMap(model.config());
-    mode.map.layers[0].retrieval_H[2] = true;
-    mode.map.layers[1].retrieval_H[0] = true;
-    mode.map.window = 8;
-    mode.map.sinks = 2;
-    ProjectionStart start;
-    start.width = 8;
-    mode.projections = std::make_shared<IndexProjections>(
-        StartProjections(model, mode.map, start, {SequenceOf(0).tokens_T}));
-    mode.selection.block = 8;
-    mode.selection.recent = 8;
-    mode.selection.top_p = 0.5;
-    return mode;
-  }
   std::unique_ptr<Transformer> Load(const ExecContext& ctx, Communicator& comm,
                                     const std::set<Role>& trainable) const {
-    Transformer::Options options;
-    options.max_positions = 256;
-    options.trainable = trainable;
-    options.comm = &comm;
-    return LoadTransformer(ctx, RealFileSystem(), directory_ / "model", options)
-        .value();
+    return LoadTestModel(ctx, comm, directory_ / "model", trainable);
   }
   // One rank of a stage 2 run with its checkpoints in `folder`.
   void Distill(const ExecContext& ctx, Communicator& ranks,
@@ -109,15 +74,9 @@ class RanksTest : public ::testing::Test {
   // The same, with shards over pairs of ranks, and replicas of the pairs.
   void DistillOnPairs(const ExecContext& ctx, Communicator& ranks,
                       const std::string& folder, Outcome* outcome) {
-    const int pair = ranks.rank() / 2 * 2;
-    const int place = ranks.rank() % 2;
-    const auto shards = ranks.Split(std::array{pair, pair + 1});
-    std::vector<int> same;
-    for (int rank = place; rank < ranks.size(); rank += 2) {
-      same.push_back(rank);
-    }
-    const auto replicas = ranks.Split(same);
-    DistillOn(ctx, ranks, **shards, replicas->get(), folder, outcome);
+    const auto mesh = Mesh::Create({.replica = 2, .shard = 2}, &ranks);
+    DistillOn(ctx, ranks, (*mesh)->along(MeshAxis::kShard),
+              &(*mesh)->along(MeshAxis::kReplica), folder, outcome);
   }
   void DistillOn(const ExecContext& ctx, Communicator& ranks,
                  Communicator& shards, Communicator* replicas,
@@ -126,21 +85,12 @@ class RanksTest : public ::testing::Test {
     const auto student =
         Load(ctx, shards, {Role::kAttention, Role::kNorms, Role::kExperts});
     const auto labels = [&](std::int64_t i) -> absl::StatusOr<TopLabels> {
-      const Sequence sequence = SequenceOf(i);
-      const std::span<const std::int32_t> tokens(sequence.tokens_T);
-      return TeacherLabels(*teacher,
-                           MakeInput(ctx, tokens.first(tokens.size() - 1),
-                                     sequence.num_labels()),
-                           RangeAttend(MakePatterns(
-                               teacher->config(), DenseMap(teacher->config()))),
-                           10);
+      return TestLabels(*teacher, TestSequence(i));
     };
     SelfDistillation::Options options;
-    options.mode = Sparse(*teacher);
+    options.mode = TestMode(*teacher);
     options.sequences_per_step = 4;
-    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
-      return SequenceOf(i);
-    };
+    options.train = TestSequence;
     options.train_labels = [&](std::int64_t i) {
       {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -160,12 +110,10 @@ class RanksTest : public ::testing::Test {
   void Align(const ExecContext& ctx, Communicator& ranks,
              const std::string& folder, Outcome* outcome) {
     const auto teacher = Load(ctx, ranks, {});
-    IndexProjections projections = *Sparse(*teacher).projections;
+    IndexProjections projections = *TestMode(*teacher).projections;
     ProjectionAlignment::Options options;
     options.sequences_per_step = 2;
-    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
-      return SequenceOf(i);
-    };
+    options.train = TestSequence;
     options.held_out = options.train;
     options.num_held_out = 3;
     options.replicas = &ranks;

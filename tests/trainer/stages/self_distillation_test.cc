@@ -4,93 +4,42 @@
 #include <memory>
 #include <vector>
 
-#include "data/file_system.h"
 #include "dist/solo_communicator.h"
 #include "gtest/gtest.h"
 #include "tests/device_test.h"
 #include "tests/temporary_directory.h"
+#include "tests/trainer/test_distillation.h"
 #include "tests/trainer/test_model.h"
-#include "trainer/stages/projection_start.h"
-#include "trainer/trained_model.h"
 
 namespace rtpurbo::testing {
 namespace {
-
-constexpr std::int64_t kTokens = 90;
 
 class SelfDistillationTest : public ::testing::Test {
  protected:
   SelfDistillationTest() {
     WriteTestModel(directory_.path(), 3);
     teacher_ = Load({});
-    map_ = LocalMap(teacher_->config());
-    map_.layers[0].retrieval_H[2] = true;
-    map_.layers[1].retrieval_H[0] = true;
-    map_.window = 8;
-    map_.sinks = 2;
   }
   std::unique_ptr<Transformer> Load(const std::set<Role>& trainable) {
-    Transformer::Options options;
-    options.max_positions = 256;
-    options.trainable = trainable;
-    options.comm = &alone_;
-    return LoadTransformer(device_->ctx(), RealFileSystem(), directory_.path(),
-                           options)
-        .value();
-  }
-  static Sequence SequenceOf(std::int64_t index, std::int64_t labels) {
-    Sequence sequence;
-    sequence.index = index;
-    for (std::int64_t t = 0; t < kTokens; ++t) {
-      sequence.tokens_T.push_back(
-          static_cast<std::int32_t>((t * 37 + index * 101 + 11) % 8192));
-    }
-    sequence.label_begin = kTokens - labels;
-    return sequence;
-  }
-  TopLabels LabelsOf(const Sequence& sequence) {
-    const std::span<const std::int32_t> tokens(sequence.tokens_T);
-    return TeacherLabels(
-        *teacher_,
-        MakeInput(device_->ctx(), tokens.first(tokens.size() - 1),
-                  sequence.num_labels()),
-        RangeAttend(
-            MakePatterns(teacher_->config(), DenseMap(teacher_->config()))),
-        10);
+    return LoadTestModel(device_->ctx(), alone_, directory_.path(), trainable);
   }
   SelfDistillation::Options OptionsOf(const SparseMode& mode) {
     SelfDistillation::Options options;
     options.mode = mode;
     options.sequences_per_step = 2;
-    options.train = [](std::int64_t i) -> absl::StatusOr<Sequence> {
-      return SequenceOf(i, i % 2 == 0 ? 3 : 30);
-    };
+    options.train = TestSequence;
     options.train_labels = [this](std::int64_t i) -> absl::StatusOr<TopLabels> {
-      return LabelsOf(SequenceOf(i, i % 2 == 0 ? 3 : 30));
+      return TestLabels(*teacher_, TestSequence(i));
     };
     options.held_out = options.train;
     options.held_out_labels = options.train_labels;
     options.num_held_out = 2;
     return options;
   }
-  SparseMode Sparse() {
-    ProjectionStart start;
-    start.width = 8;
-    SparseMode mode;
-    mode.map = map_;
-    mode.projections = std::make_shared<IndexProjections>(
-        StartProjections(*teacher_, map_, start, {SequenceOf(0, 3).tokens_T}));
-    mode.selection.block = 8;
-    mode.selection.recent = 8;
-    mode.selection.top_p = 0.5;
-    return mode;
-  }
-
   std::unique_ptr<Device> device_ = *Device::Open(DeviceType::kCpu);
   SoloCommunicator alone_;
   TemporaryDirectory directory_;
   std::unique_ptr<Transformer> teacher_;
-  HeadMap map_;
 };
 
 const std::set<Role> kAll = {Role::kEmbedding, Role::kAttention, Role::kNorms,
@@ -106,7 +55,7 @@ TEST_F(SelfDistillationTest, ADenseStudentHasNothingToLearn) {
 
 TEST_F(SelfDistillationTest, ASparseStudentDiffers) {
   const auto student = Load(kAll);
-  SelfDistillation stage(*student, OptionsOf(Sparse()));
+  SelfDistillation stage(*student, OptionsOf(TestMode(*teacher_)));
   for (std::int64_t i = 0; i < stage.num_held_out(); ++i) {
     EXPECT_GT(stage.HeldOutMean(i).value(), 1e-4);
   }
@@ -116,7 +65,7 @@ TEST_F(SelfDistillationTest, ASparseStudentDiffers) {
 // scaled by 1 / 33, adds up to the gradient of the mean over rows.
 TEST_F(SelfDistillationTest, MicroBatchesAddUpToTheMeanOverRows) {
   const auto student = Load(kAll);
-  SparseMode mode = Sparse();
+  SparseMode mode = TestMode(*teacher_);
   mode.projections = nullptr;  // a selection jumps where weights move
   SelfDistillation stage(*student, OptionsOf(mode));
   StepSums sums;
@@ -151,7 +100,7 @@ TEST_F(SelfDistillationTest, RecomputedEqualsKeptBitForBit) {
   std::vector<std::vector<float>> grads[2];
   for (const bool recompute : {false, true}) {
     const auto student = Load(kAll);
-    SelfDistillation::Options options = OptionsOf(Sparse());
+    SelfDistillation::Options options = OptionsOf(TestMode(*teacher_));
     options.recompute = recompute;
     SelfDistillation stage(*student, options);
     StepSums sums;
@@ -166,7 +115,7 @@ TEST_F(SelfDistillationTest, RecomputedEqualsKeptBitForBit) {
 
 TEST_F(SelfDistillationTest, OnlyTrainableRolesAreTrained) {
   const auto student = Load({Role::kAttention});
-  SelfDistillation stage(*student, OptionsOf(Sparse()));
+  SelfDistillation stage(*student, OptionsOf(TestMode(*teacher_)));
   for (const TrainedTensor& tensor : stage.trained()) {
     EXPECT_NE(tensor.name.find("attention"), std::string::npos) << tensor.name;
   }
