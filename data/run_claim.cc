@@ -74,6 +74,23 @@ absl::Status InUse(const std::string& run_dir, std::int64_t incarnation,
       "; wait until it has ended, stop it, or choose another folder"));
 }
 
+// Nothing if there is no such file; an empty text if it was cut short between
+// the look at its size and the read.
+absl::StatusOr<std::optional<std::string>> ReadClaim(FileSystem& files,
+                                                     const std::string& path) {
+  absl::StatusOr<std::string> text = files.ReadFile(path);
+  if (text.ok()) {
+    return std::optional(*std::move(text));
+  }
+  if (absl::IsNotFound(text.status())) {
+    return std::optional<std::string>();
+  }
+  if (absl::IsDataLoss(text.status())) {
+    return std::optional<std::string>("");
+  }
+  return text.status();
+}
+
 }  // namespace
 
 std::string ClaimPath(const std::string& run_dir, std::int64_t incarnation) {
@@ -184,22 +201,18 @@ absl::StatusOr<bool> WaitUntilFree(FileSystem& files,
   Clock::time_point changed = Clock::now();
   const Clock::time_point last = changed + 3 * gone_after;
   for (;;) {
-    absl::StatusOr<std::string> text = files.ReadFile(path);
-    if (absl::IsNotFound(text.status())) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> text,
+                     ReadClaim(files, path));
+    if (!text.has_value()) {
       return false;
     }
-    // Cut short between the look at its size and the read: looked at again.
-    if (!text.ok() && !absl::IsDataLoss(text.status())) {
-      return text.status();
-    }
-    const std::optional<RunClaim> claim =
-        text.ok() ? ParseClaim(*text) : std::nullopt;
-    const Judgement judgement = Judge(text.value_or(""), claim, self);
+    const std::optional<RunClaim> claim = ParseClaim(*text);
+    const Judgement judgement = Judge(*text, claim, self);
     if (judgement == Judgement::kFree) {
       return true;
     }
     const Clock::time_point now = Clock::now();
-    const bool has_changed = seen.has_value() && *seen != text.value_or("");
+    const bool has_changed = seen.has_value() && *seen != *text;
     // A damaged claim may be one that is being written: it is looked at again.
     if (judgement == Judgement::kHeld || now > last ||
         (has_changed && ParseClaim(*seen).has_value())) {
@@ -213,7 +226,7 @@ absl::StatusOr<bool> WaitUntilFree(FileSystem& files,
     }
     if (!seen.has_value() || has_changed) {
       changed = now;
-      seen = text.value_or("");
+      seen = text;
     } else if (now - changed > gone_after) {
       Log(LogLevel::kWarning, "lock",
           absl::StrCat("takes over from ", DescribeClaim(incarnation, claim),

@@ -176,7 +176,7 @@ absl::Status RunLock::CheckHeld() {
   const std::lock_guard<std::mutex> lock(mutex_);
   CHECK(held_) << "RunLock::CheckHeld() after Release()";
   // The beat first: who judges from now on sees it.
-  const absl::Status beat = Beat();
+  absl::Status beat = Beat();
   if (!beat.ok() && !absl::IsNotFound(beat)) {
     return beat;
   }

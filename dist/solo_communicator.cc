@@ -50,7 +50,7 @@ void SoloCommunicator::Abort(absl::string_view why) {
 }
 
 // Keeps the first error, and returns it.
-absl::Status SoloCommunicator::Fail(absl::Status status) {
+absl::Status SoloCommunicator::Fail(const absl::Status& status) {
   const std::lock_guard<std::mutex> lock(mutex_);
   status_.Update(status);
   return status_;

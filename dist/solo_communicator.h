@@ -23,7 +23,7 @@ class SoloCommunicator : public Communicator {
   absl::Status Run(const Call& call) override;
   absl::StatusOr<std::unique_ptr<Communicator>> RunSplit(
       const Call& call) override;
-  absl::Status Fail(absl::Status status);
+  absl::Status Fail(const absl::Status& status);
 
   std::mutex mutex_;
   absl::Status status_;

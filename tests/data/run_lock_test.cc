@@ -45,6 +45,21 @@ class RunLockTest : public ::testing::Test {
     options.self.pid = 4711;
     return options;
   }
+  // Does not beat of itself: for tests that count calls.
+  static RunLockOptions Silent() {
+    RunLockOptions options = OnHost("a");
+    options.beat_every = std::chrono::hours(1);
+    options.gone_after = std::chrono::hours(4);
+    return options;
+  }
+  // Eight of them, on as many hosts.
+  static std::vector<RunLockOptions> EightStarts() {
+    std::vector<RunLockOptions> starts(8);
+    for (std::size_t i = 0; i < starts.size(); ++i) {
+      starts[i] = OnHost("n" + std::to_string(i));
+    }
+    return starts;
+  }
   static RunLockOptions InJob(std::int64_t restarts) {
     RunLockOptions options = OnHost("n" + std::to_string(restarts));
     options.self.job = "t/12";
@@ -193,11 +208,7 @@ TEST_F(RunLockTest, AClaimThatWasRemovedOrReplacedIsNotHeld) {
 
 TEST_F(RunLockTest, OfManyStartsAtOnceOneWins) {
   for (int round = 0; round < 10; ++round) {
-    std::vector<RunLockOptions> starts;
-    for (int i = 0; i < 8; ++i) {
-      starts.push_back(OnHost("n" + std::to_string(i)));
-    }
-    std::vector<Lock> winners = Race(starts);
+    std::vector<Lock> winners = Race(EightStarts());
     ASSERT_EQ(winners.size(), 1U);
     EXPECT_OK(winners[0]->CheckHeld());
   }
@@ -207,11 +218,7 @@ TEST_F(RunLockTest, OfManyWhoTakeOverOneWins) {
   for (int round = 0; round < 3; ++round) {
     SCOPED_TRACE(round);
     Crash(OnHost("gone"));
-    std::vector<RunLockOptions> starts;
-    for (int i = 0; i < 8; ++i) {
-      starts.push_back(OnHost("n" + std::to_string(i)));
-    }
-    EXPECT_EQ(Race(starts).size(), 1U);
+    EXPECT_EQ(Race(EightStarts()).size(), 1U);
     ASSERT_OK_AND_ASSIGN(const Lock old, Acquire(InJob(0)));
     const std::vector<Lock> winners =
         Race(std::vector<RunLockOptions>(8, InJob(1)));
@@ -357,11 +364,8 @@ TEST_F(RunLockTest, ACheckThatCannotLookDoesNotPass) {
   for (std::int64_t k = 1;; ++k) {
     ASSERT_OK(files_.RemoveTree(root_));
     FailingFileSystem failing(files_);
-    RunLockOptions options = OnHost("a");
-    options.beat_every = std::chrono::hours(1);  // calls are counted
-    options.gone_after = std::chrono::hours(4);
     ASSERT_OK_AND_ASSIGN(const Lock lock,
-                         RunLock::Acquire(failing, root_, options));
+                         RunLock::Acquire(failing, root_, Silent()));
     const std::int64_t before = failing.calls();
     failing.FailOnce(before + k, EIO);
     const absl::Status status = lock->CheckHeld();
@@ -378,11 +382,8 @@ TEST_F(RunLockTest, AReleaseThatFailsLeavesAClaimThatGrowsOld) {
   for (std::int64_t k = 1;; ++k) {
     ASSERT_OK(files_.RemoveTree(root_));
     FailingFileSystem failing(files_);
-    RunLockOptions options = OnHost("a");
-    options.beat_every = std::chrono::hours(1);
-    options.gone_after = std::chrono::hours(4);
     ASSERT_OK_AND_ASSIGN(const Lock lock,
-                         RunLock::Acquire(failing, root_, options));
+                         RunLock::Acquire(failing, root_, Silent()));
     const std::int64_t before = failing.calls();
     failing.FailFrom(before + k, EIO);
     const absl::Status status = lock->Release();

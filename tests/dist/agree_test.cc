@@ -21,7 +21,7 @@ TEST(AgreeTest, BytesOfAnyLengthComeInRankOrder) {
   RunCpuRanks(4, [](const ExecContext& ctx, Communicator& comm) {
     const std::vector<std::string> said = {"", "a", std::string("b\0c\xff", 4),
                                            "five5"};
-    const auto mine = said[static_cast<std::size_t>(comm.rank())];
+    const std::string& mine = said[static_cast<std::size_t>(comm.rank())];
     for (int round = 0; round < 2; ++round) {
       ASSERT_OK_AND_ASSIGN(const std::vector<std::string> all,
                            GatherBytes(ctx, comm, mine));
@@ -70,9 +70,10 @@ TEST(AgreeTest, OnlyTheFirstRankActsAndAllKnowHowItWent) {
 
 TEST(AgreeTest, TheFirstRanksWordsReachAll) {
   RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
-    const std::string mine = absl::StrCat("rank ", comm.rank());
     ASSERT_OK_AND_ASSIGN(const std::string word,
-                         FromFirstRank(ctx, comm, [&] { return mine; }));
+                         FromFirstRank(ctx, comm, [&comm] {
+                           return absl::StrCat("rank ", comm.rank());
+                         }));
     EXPECT_EQ(word, "rank 0");
     EXPECT_EQ(FromFirstRank(ctx, comm,
                             []() -> absl::StatusOr<std::string> {
@@ -95,33 +96,36 @@ TEST(AgreeTest, SumsAreTakenInRankOrder) {
   });
 }
 
-// Pieces with a collective inside: nobody waits for ever, whatever the numbers,
-// and each piece counts once.
+// Pieces with a collective inside.
+void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
+                     std::int64_t n) {
+  std::vector<std::int64_t> done;
+  const auto piece = [&](std::int64_t i,
+                         bool counts) -> absl::StatusOr<std::vector<double>> {
+    RETURN_IF_ERROR(comm.Barrier());
+    if (counts) {
+      done.push_back(i);
+    }
+    const auto x = static_cast<double>(i);
+    return std::vector<double>{x, counts ? -x : 1e9};
+  };
+  ASSERT_OK_AND_ASSIGN(const auto pieces, ShareOut(ctx, comm, n, piece));
+  ASSERT_EQ(static_cast<std::int64_t>(pieces.size()), n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto x = static_cast<double>(i);
+    EXPECT_THAT(pieces[static_cast<std::size_t>(i)], ElementsAre(x, -x));
+  }
+  for (const std::int64_t i : done) {
+    EXPECT_EQ(i % comm.size(), comm.rank());
+  }
+}
+
+// Nobody waits for ever, whatever the numbers, and each piece counts once.
 TEST(AgreeTest, PiecesAreSharedOutAndComeBackInOrder) {
   for (const int size : {1, 2, 4}) {
     for (const std::int64_t n : {0, 1, 2, 5, 8}) {
       RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
-        std::vector<std::int64_t> done;
-        ASSERT_OK_AND_ASSIGN(
-            const auto pieces,
-            ShareOut(ctx, comm, n,
-                     [&](std::int64_t i,
-                         bool counts) -> absl::StatusOr<std::vector<double>> {
-                       RETURN_IF_ERROR(comm.Barrier());
-                       if (counts) {
-                         done.push_back(i);
-                       }
-                       const auto x = static_cast<double>(i);
-                       return std::vector<double>{x, counts ? -x : 1e9};
-                     }));
-        ASSERT_EQ(static_cast<std::int64_t>(pieces.size()), n);
-        for (std::int64_t i = 0; i < n; ++i) {
-          const auto x = static_cast<double>(i);
-          EXPECT_THAT(pieces[static_cast<std::size_t>(i)], ElementsAre(x, -x));
-        }
-        for (const std::int64_t i : done) {
-          EXPECT_EQ(i % comm.size(), comm.rank());
-        }
+        ExpectSharedOut(ctx, comm, n);
       });
     }
   }

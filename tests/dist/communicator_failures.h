@@ -201,6 +201,13 @@ TEST_P(CommunicatorFailureTest, AbortReachesRanksThatCallLater) {
   });
 }
 
+inline void AbortSoonOnRank0(Communicator* comm) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  if (comm->rank() == 0) {
+    comm->Abort("stuck");
+  }
+}
+
 TEST_P(CommunicatorFailureTest, AnotherThreadMayAbortAPendingCall) {
   ForAllRanks([](const ExecContext&, Communicator& comm, int last) {
     absl::Status status;
@@ -209,12 +216,7 @@ TEST_P(CommunicatorFailureTest, AnotherThreadMayAbortAPendingCall) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
     } else {
-      std::thread watchdog([&comm] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        if (comm.rank() == 0) {
-          comm.Abort("stuck");
-        }
-      });
+      std::thread watchdog(AbortSoonOnRank0, &comm);
       status = comm.Barrier();
       watchdog.join();
     }

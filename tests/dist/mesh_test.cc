@@ -1,5 +1,6 @@
 #include "dist/mesh.h"
 
+#include <array>
 #include <atomic>
 #include <set>
 #include <string>
@@ -14,17 +15,33 @@ namespace {
 
 using ::testing::HasSubstr;
 
+using Place = std::array<int, kNumMeshAxes>;
+
+// All places of a grid, counted up like digits: the last axis is the innermost.
+std::vector<Place> Places(const Place& extents) {
+  std::vector<Place> places;
+  Place place{};
+  while (place[0] < extents[0]) {
+    places.push_back(place);
+    ++place.back();
+    for (std::size_t axis = kNumMeshAxes - 1;
+         axis > 0 && place[axis] == extents[axis]; --axis) {
+      place[axis] = 0;
+      ++place[axis - 1];
+    }
+  }
+  return places;
+}
+
 std::vector<MeshShape> ShapesOf(int num_ranks) {
   std::vector<MeshShape> shapes;
-  for (int replica = 1; replica <= num_ranks; ++replica) {
-    for (int shard = 1; shard <= num_ranks; ++shard) {
-      for (int sequence = 1; sequence <= num_ranks; ++sequence) {
-        for (int expert = 1; expert <= num_ranks; ++expert) {
-          if (replica * shard * sequence * expert == num_ranks) {
-            shapes.push_back({replica, shard, sequence, expert});
-          }
-        }
-      }
+  for (const Place& less_one :
+       Places({num_ranks, num_ranks, num_ranks, num_ranks})) {
+    const MeshShape shape = {less_one[0] + 1, less_one[1] + 1, less_one[2] + 1,
+                             less_one[3] + 1};
+    if (shape.replica * shape.shard * shape.sequence * shape.expert ==
+        num_ranks) {
+      shapes.push_back(shape);
     }
   }
   return shapes;
@@ -39,25 +56,10 @@ std::vector<std::int32_t> Said(const ExecContext& ctx, Communicator& group,
   return ToHost<std::int32_t>(ctx, all);
 }
 
-// The grid, as nested loops: visits all places in the order of their ranks.
-std::vector<std::array<int, kNumMeshAxes>> Places(const MeshShape& shape) {
-  std::vector<std::array<int, kNumMeshAxes>> places;
-  for (int replica = 0; replica < shape.replica; ++replica) {
-    for (int shard = 0; shard < shape.shard; ++shard) {
-      for (int sequence = 0; sequence < shape.sequence; ++sequence) {
-        for (int expert = 0; expert < shape.expert; ++expert) {
-          places.push_back({replica, shard, sequence, expert});
-        }
-      }
-    }
-  }
-  return places;
-}
-
 // Expects that `group` is the ranks that differ from `rank` on `axes` alone.
 void ExpectGroup(const ExecContext& ctx, const MeshShape& shape, int rank,
                  Communicator& group, const std::set<std::size_t>& axes) {
-  const auto places = Places(shape);
+  const auto places = Places(shape.extents());
   std::vector<std::int32_t> expected;
   for (std::size_t other = 0; other < places.size(); ++other) {
     bool belongs = true;
@@ -78,7 +80,7 @@ void ExpectGroups(const ExecContext& ctx, const MeshShape& shape,
                   Communicator& world) {
   ASSERT_OK_AND_ASSIGN(const auto mesh, Mesh::Create(shape, &world));
   const int rank = world.rank();
-  const auto place = Places(shape)[static_cast<std::size_t>(rank)];
+  const auto place = Places(shape.extents())[static_cast<std::size_t>(rank)];
   for (const MeshAxis axis : {MeshAxis::kReplica, MeshAxis::kShard,
                               MeshAxis::kSequence, MeshAxis::kExpert}) {
     const auto i = static_cast<std::size_t>(axis);

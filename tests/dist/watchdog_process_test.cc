@@ -38,6 +38,7 @@ std::int64_t NowMs() {
 
 pid_t Spawn(std::vector<std::string> words) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) {
     argv.push_back(word.data());
   }

@@ -21,6 +21,12 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+WatchdogOptions StuckAfter(milliseconds stuck_after) {
+  WatchdogOptions options = ShortOptions(0, 1);
+  options.stuck_after = stuck_after;
+  return options;
+}
+
 TEST(WatchdogTest, AWholeRunReportsNothing) {
   TestRun run(4);
   run.StartAll();
@@ -176,9 +182,7 @@ TEST(WatchdogTest, BytesThatAreNotOursBreakTheirSenderOnly) {
 }
 
 TEST(WatchdogTest, AMainThreadWithoutProgressIsStuckAndWaitersAreNot) {
-  WatchdogOptions options = ShortOptions(0, 1);
-  options.stuck_after = milliseconds(800);
-  TestRun run(3, 0, options);
+  TestRun run(3, 0, StuckAfter(milliseconds(800)));
   run.StartAll();
   run.At(0).BeginWait();
   run.At(1).Beat();
@@ -191,9 +195,7 @@ TEST(WatchdogTest, AMainThreadWithoutProgressIsStuckAndWaitersAreNot) {
 }
 
 TEST(WatchdogTest, ProgressAndAllowancesKeepARankFree) {
-  WatchdogOptions options = ShortOptions(0, 1);
-  options.stuck_after = milliseconds(800);
-  TestRun run(3, 0, options);
+  TestRun run(3, 0, StuckAfter(milliseconds(800)));
   run.StartAll();
   run.At(0).Beat(seconds(60));
   run.At(1).BeginWait();  // for rank 0
@@ -206,9 +208,7 @@ TEST(WatchdogTest, ProgressAndAllowancesKeepARankFree) {
 }
 
 TEST(WatchdogTest, RanksThatAllWaitForEachOtherAreNamed) {
-  WatchdogOptions options = ShortOptions(0, 1);
-  options.stuck_after = milliseconds(500);
-  TestRun run(2, 0, options);
+  TestRun run(2, 0, StuckAfter(milliseconds(500)));
   run.StartAll();
   run.At(0).BeginWait();
   run.At(1).BeginWait();
