@@ -78,27 +78,6 @@ absl::Status Mismatch(absl::string_view path, absl::string_view name,
       "; remove the file to make them again, or go back to what they are of"));
 }
 
-// A record without its CRC.
-std::string Encode(const Labels& labels) {
-  std::string bytes;
-  Put(labels.index, &bytes);
-  Put(labels.num_rows(), &bytes);
-  PutAll(labels.ids_LK, &bytes);
-  PutAll(labels.logits_LK, &bytes);
-  PutAll(labels.lse_L, &bytes);
-  return bytes;
-}
-
-Labels Decode(absl::string_view bytes) {
-  Labels labels;
-  labels.index = Take<std::int64_t>(&bytes);
-  const auto num_rows = Take<std::int64_t>(&bytes);
-  labels.ids_LK = TakeAll<std::uint32_t>(num_rows * kTopLabels, &bytes);
-  labels.logits_LK = TakeAll<float>(num_rows * kTopLabels, &bytes);
-  labels.lse_L = TakeAll<float>(num_rows, &bytes);
-  return labels;
-}
-
 std::int64_t RecordBytes(std::int64_t num_rows) {
   return kRecordHeadBytes + num_rows * kRowBytes + kCrcBytes;
 }
@@ -135,6 +114,27 @@ absl::Status ExplainHead(const std::string& path, absl::string_view found,
 }
 
 }  // namespace
+
+// A record of the journal without its CRC.
+std::string EncodeLabels(const Labels& labels) {
+  std::string bytes;
+  Put(labels.index, &bytes);
+  Put(labels.num_rows(), &bytes);
+  PutAll(labels.ids_LK, &bytes);
+  PutAll(labels.logits_LK, &bytes);
+  PutAll(labels.lse_L, &bytes);
+  return bytes;
+}
+
+Labels DecodeLabels(absl::string_view bytes) {
+  Labels labels;
+  labels.index = Take<std::int64_t>(&bytes);
+  const auto num_rows = Take<std::int64_t>(&bytes);
+  labels.ids_LK = TakeAll<std::uint32_t>(num_rows * kTopLabels, &bytes);
+  labels.logits_LK = TakeAll<float>(num_rows * kTopLabels, &bytes);
+  labels.lse_L = TakeAll<float>(num_rows, &bytes);
+  return labels;
+}
 
 absl::StatusOr<std::unique_ptr<LabelCacheWriter>> LabelCacheWriter::Open(
     FileSystem& files, const std::string& path,
@@ -225,7 +225,7 @@ absl::Status LabelCacheWriter::Append(const Labels& labels) {
            num_rows * kTopLabels);
   CHECK_EQ(labels.logits_LK.size(), labels.ids_LK.size());
   CHECK(!Contains(labels.index)) << labels.index;
-  std::string bytes = Encode(labels);
+  std::string bytes = EncodeLabels(labels);
   Put(Crc32c(AsBytes(bytes)), &bytes);
   // Not at the end of the file: half a record may be there, if the last call
   // failed.
@@ -271,7 +271,7 @@ absl::Status LabelCacheWriter::WriteHdf5(const std::string& path) const {
   for (const Record& record : records_) {
     std::string bytes;
     RETURN_IF_ERROR(ReadRecord(record.offset, record.num_rows, &bytes));
-    const Labels labels = Decode(bytes);
+    const Labels labels = DecodeLabels(bytes);
     RETURN_IF_ERROR(file->Write<std::uint32_t>("ids", row, labels.ids_LK));
     RETURN_IF_ERROR(file->Write<float>("logits", row, labels.logits_LK));
     RETURN_IF_ERROR(file->Write<float>("lse", row, labels.lse_L));
@@ -381,7 +381,7 @@ absl::StatusOr<Labels> LabelCache::Read(std::int64_t index) const {
   RETURN_IF_ERROR(
       file_->Read<float>("logits", record.rows.begin, labels.logits_LK));
   RETURN_IF_ERROR(file_->Read<float>("lse", record.rows.begin, labels.lse_L));
-  if (Crc32c(AsBytes(Encode(labels))) != record.crc) {
+  if (Crc32c(AsBytes(EncodeLabels(labels))) != record.crc) {
     return absl::DataLossError(absl::StrCat(
         "the labels of sequence ", index, " in ", file_->path(),
         " are not what was written; remove the file to make them again"));

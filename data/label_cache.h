@@ -32,6 +32,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/file_system.h"
 #include "data/hdf5_file.h"
 #include "data/interval.h"
@@ -58,6 +59,11 @@ struct Labels {
     return static_cast<std::int64_t>(lse_L.size());
   }
 };
+
+// As bytes, for the rank that writes what others have computed.
+std::string EncodeLabels(const Labels& labels);
+// REQUIRES: they are from EncodeLabels().
+Labels DecodeLabels(absl::string_view bytes);
 
 // One thread.
 class LabelCacheWriter {

@@ -150,4 +150,24 @@ absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
   return pieces;
 }
 
+absl::Status ShareOutInOrder(const ExecContext& ctx, Communicator& comm,
+                             std::int64_t begin, std::int64_t end,
+                             const OrderedWork& work) {
+  for (std::int64_t first = begin; first < end; first += comm.size()) {
+    const std::int64_t mine = std::min(first + comm.rank(), end - 1);
+    ASSIGN_OR_RETURN(const std::vector<std::string> results,
+                     GatherResults(ctx, comm, work.make(mine)));
+    const auto take = [&]() -> absl::Status {
+      for (std::int64_t i = first; i < std::min(first + comm.size(), end);
+           ++i) {
+        RETURN_IF_ERROR(
+            work.take(i, results[static_cast<std::size_t>(i - first)]));
+      }
+      return absl::OkStatus();
+    };
+    RETURN_IF_ERROR(OnFirstRank(ctx, comm, take));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace rtpurbo

@@ -63,6 +63,22 @@ absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
     const ExecContext& ctx, Communicator& comm, std::int64_t n,
     const WorkPiece& piece);
 
+// Work whose results one rank writes down in order.
+struct OrderedWork {
+  // The result of piece i.
+  std::function<absl::StatusOr<std::string>(std::int64_t i)> make;
+  // On rank 0 alone, for each piece in turn.
+  std::function<absl::Status(std::int64_t i, absl::string_view result)> take;
+};
+
+// Does pieces begin .. end - 1 in rounds of one a rank; rank 0 takes those of a
+// round after it, so that an interruption loses a round at most. Every rank
+// makes as many pieces as any other, as in ShareOut().
+// All ranks get the first error of a piece, or of taking it.
+absl::Status ShareOutInOrder(const ExecContext& ctx, Communicator& comm,
+                             std::int64_t begin, std::int64_t end,
+                             const OrderedWork& work);
+
 }  // namespace rtpurbo
 
 #endif  // RTPURBO_DIST_AGREE_H_

@@ -49,12 +49,12 @@ class EvaluateCommand : public Command {
 
  private:
   absl::Status Ask(RunContext& run) {
-    return run.OnFirst([&]() -> absl::Status {
-      ASSIGN_OR_RETURN(const std::string table,
-                       AskForeignQuestions(run, questions_));
+    ASSIGN_OR_RETURN(const std::string table,
+                     AskForeignQuestions(run, questions_));
+    if (run.ranks().rank() == 0) {
       std::cout << table;
-      return absl::OkStatus();
-    });
+    }
+    return absl::OkStatus();
   }
 
   RunFlags flags_;

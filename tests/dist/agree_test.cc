@@ -131,5 +131,68 @@ TEST(AgreeTest, PiecesAreSharedOutAndComeBackInOrder) {
   }
 }
 
+// Pieces [begin, end) are made by all and taken, once and in order, by rank 0.
+void ExpectTakenInOrder(const ExecContext& ctx, Communicator& comm,
+                        std::int64_t begin, std::int64_t end) {
+  std::int64_t num_made = 0;
+  std::vector<std::string> taken;
+  const OrderedWork work = {[&](std::int64_t i) -> absl::StatusOr<std::string> {
+                              EXPECT_GE(i, begin);
+                              EXPECT_LT(i, end);
+                              ++num_made;
+                              return absl::StrCat("result of ", i);
+                            },
+                            [&](std::int64_t i, absl::string_view result) {
+                              EXPECT_EQ(result, absl::StrCat("result of ", i));
+                              taken.emplace_back(result);
+                              return absl::OkStatus();
+                            }};
+  ASSERT_OK(ShareOutInOrder(ctx, comm, begin, end, work));
+  std::vector<std::string> expected;
+  if (comm.rank() == 0) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      expected.push_back(absl::StrCat("result of ", i));
+    }
+  }
+  EXPECT_EQ(taken, expected);
+  EXPECT_EQ(num_made, (end - begin + comm.size() - 1) / comm.size());
+}
+
+TEST(AgreeTest, OneRankTakesInOrderWhatAllMake) {
+  for (const int size : {1, 2, 4}) {
+    for (const std::int64_t n : {0, 1, 2, 5, 8}) {
+      RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
+        ExpectTakenInOrder(ctx, comm, 3, 3 + n);
+      });
+    }
+  }
+}
+
+TEST(AgreeTest, ErrorsOfMakingAndTakingAreEveryRanks) {
+  RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
+    const auto fails_at = [](std::int64_t i) {
+      return [i](std::int64_t k) {
+        return k == i ? absl::NotFoundError("no " + std::to_string(i))
+                      : absl::OkStatus();
+      };
+    };
+    const auto run = [&](std::int64_t make_fails, std::int64_t take_fails) {
+      return ShareOutInOrder(
+          ctx, comm, 0, 7,
+          {[&](std::int64_t i) -> absl::StatusOr<std::string> {
+             RETURN_IF_ERROR(fails_at(make_fails)(i));
+             return std::string();
+           },
+           [&](std::int64_t i, absl::string_view) {
+             return fails_at(take_fails)(i);
+           }});
+    };
+    EXPECT_THAT(run(4, -1), StatusIs(absl::StatusCode::kNotFound,
+                                     HasSubstr("rank 1: no 4")));
+    EXPECT_THAT(run(-1, 5), StatusIs(absl::StatusCode::kNotFound,
+                                     HasSubstr("rank 0: no 5")));
+  });
+}
+
 }  // namespace
 }  // namespace rtpurbo::testing

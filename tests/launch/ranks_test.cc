@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/launch/run_binary.h"
+#include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 #include "tests/trainer/test_model.h"
 #include "trainer/conversion/artefacts.h"
@@ -69,6 +70,18 @@ class RanksCommandTest : public ::testing::Test {
       }
     }
   }
+  // Without their times.
+  std::string Answers(const std::string& out) const {
+    std::ifstream file(out_ / out + "/evaluation.jsonl");
+    std::string all;
+    for (std::string text; std::getline(file, text);) {
+      auto json = nlohmann::json::parse(text);
+      json.erase("seconds");
+      all += json.dump() + "\n";
+    }
+    EXPECT_FALSE(all.empty());
+    return all;
+  }
   std::string Digest(const std::string& out, const std::string& name) const {
     return DigestOf(RealFileSystem(), JoinPath(out_ / out, name)).value();
   }
@@ -83,11 +96,22 @@ TEST_F(RanksCommandTest, ARunOnSeveralRanksIsThatOnOne) {
   RunOn(4, "2x2", {"mesh.replica=2", "mesh.shard=2"});
   for (const char* out : {"2", "2x2"}) {
     ExpectSameLosses("1", out);
-    // What the first rank makes alone, from the same inputs.
+    // What does not depend on the order of any sum, labels among it.
     for (const char* name : {"heads.textproto", "prepare"}) {
       EXPECT_EQ(Digest("1", name), Digest(out, name)) << out << " " << name;
     }
   }
+}
+
+// Of the same weights: what one rank has trained.
+TEST_F(RanksCommandTest, RanksAnswerTheSameQuestionsAlike) {
+  RunOn(1, "one");
+  RunOn(1, "three");
+  ASSERT_OK(RealFileSystem().Remove(out_ / "three/evaluation.jsonl"));
+  RunOn(3, "three", {}, "evaluate");
+  EXPECT_EQ(Answers("one"), Answers("three"));
+  EXPECT_EQ(Digest("one", "evaluate/fidelity.json"),
+            Digest("three", "evaluate/fidelity.json"));
 }
 
 TEST_F(RanksCommandTest, AStageGoesOnWithAnotherNumberOfRanks) {

@@ -54,15 +54,17 @@ std::int64_t LongestOf(const std::vector<Question>& questions,
 
 absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
                                                 const std::string& path) {
-  ASSIGN_OR_RETURN(const std::vector<Question> questions,
-                   ReadQuestions(run, path));
-  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run.tokenizer());
-  const std::int64_t answer_tokens = run.run().evaluation().answer_tokens();
-  RETURN_IF_ERROR(run.files().CreateDirectories(run.Path("questions")));
-  const std::string out = run.Path(JoinPath("questions", BaseName(path)));
+  QuestionRun asked;
+  ASSIGN_OR_RETURN(asked.questions, ReadQuestions(run, path));
+  ASSIGN_OR_RETURN(asked.tokenizer, run.tokenizer());
+  asked.max_answer_tokens = run.run().evaluation().answer_tokens();
+  asked.path = run.Path(JoinPath("questions", BaseName(path)));
+  RETURN_IF_ERROR(run.OnFirst(
+      [&] { return run.files().CreateDirectories(run.Path("questions")); }));
   Transformer::Options options = run.ModelOptions({}, 0);
   options.max_positions =
-      std::max(options.max_positions, LongestOf(questions, answer_tokens));
+      std::max(options.max_positions,
+               LongestOf(asked.questions, asked.max_answer_tokens));
   ASSIGN_OR_RETURN(const bool converted,
                    run.files().Exists(run.Path("export")));
   std::vector<std::pair<std::string, std::string>> models = {
@@ -73,17 +75,24 @@ absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
   for (const auto& [name, folder] : models) {
     ASSIGN_OR_RETURN(ConvertedModel model,
                      LoadConverted(run.ctx(), run.files(), folder, options));
-    ProgressLine progress(absl::StrCat("evaluate ", name),
-                          static_cast<std::int64_t>(questions.size()));
-    RETURN_IF_ERROR(AskQuestions({{name, model.model.get(), model.mode}},
-                                 questions, *tokenizer, answer_tokens,
-                                 run.files(), out, [&](std::int64_t done) {
-                                   progress.Update({done, 0});
-                                 }));
+    std::optional<ProgressLine> progress;
+    asked.models = {{name, model.model.get(), model.mode}};
+    RETURN_IF_ERROR(AskQuestions(
+        run.ctx(), run.files(), run.ranks(), asked, [&](std::int64_t done) {
+          if (!progress.has_value()) {
+            progress.emplace(absl::StrCat("evaluate ", name),
+                             static_cast<std::int64_t>(asked.questions.size()),
+                             done);
+          }
+          progress->Update({done, 0});
+        }));
   }
-  ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
-                   SummarizeFile(run.files(), out));
-  return absl::StrCat(SummaryText(rows), "answers: ", out, "\n");
+  const auto table = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
+                     SummarizeFile(run.files(), asked.path));
+    return absl::StrCat(SummaryText(rows), "answers: ", asked.path, "\n");
+  };
+  return FromFirstRank(run.ctx(), run.ranks(), table);
 }
 
 }  // namespace rtpurbo

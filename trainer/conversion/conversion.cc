@@ -21,36 +21,54 @@ namespace {
 // Ranks wait for what the first does alone.
 constexpr std::chrono::hours kStageTimeout{24 * 30};
 
+// Which ranks make a stage, and with whose weights.
+enum class MadeBy : std::uint8_t {
+  kFirstRank,   // alone, the others wait
+  kAllWithOwn,  // each has the model whole
+  kAllSharing,  // each holds a part of it
+};
+
 struct StageRule {
   const char* name;
   std::vector<const char*> reads;   // stages whose outputs it reads
   std::vector<const char*> writes;  // removed before it is made again
   absl::StatusOr<StageResult> (*make)(RunContext& run);
-  bool together = false;  // all ranks make it, not the first alone
+  MadeBy made_by;
 };
 
 const std::vector<StageRule>& Rules() {
   static const auto* const kRules = new std::vector<StageRule>{
-      {"prepare", {}, {"prepare/tokens.h5"}, MakePrepare},
+      {"prepare", {}, {"prepare/tokens.h5"}, MakePrepare, MadeBy::kFirstRank},
       {"calibrate",
        {"prepare"},
        {"calibrate", "heads.textproto"},
-       MakeCalibrate},
+       MakeCalibrate,
+       MadeBy::kFirstRank},
       {"labels",
        {"prepare"},
        {"prepare/labels.h5", "prepare/labels.h5.part"},
-       MakeLabels},
-      {"align", {"prepare", "calibrate"}, {"align"}, MakeAlign, true},
+       MakeLabels,
+       MadeBy::kAllSharing},
+      {"align",
+       {"prepare", "calibrate"},
+       {"align"},
+       MakeAlign,
+       MadeBy::kAllSharing},
       {"distill",
        {"prepare", "calibrate", "labels", "align"},
        {"distill"},
        MakeDistill,
-       true},
-      {"export", {"calibrate", "align", "distill"}, {"export"}, MakeExport},
+       MadeBy::kAllSharing},
+      {"export",
+       {"calibrate", "align", "distill"},
+       {"export"},
+       MakeExport,
+       MadeBy::kFirstRank},
       {"evaluate",
        {"prepare", "calibrate", "labels", "align", "export"},
        {"evaluation.jsonl", "evaluate"},
-       MakeEvaluate}};
+       MakeEvaluate,
+       MadeBy::kAllWithOwn}};
 
   return *kRules;
 }
@@ -199,13 +217,13 @@ absl::Status Conversion::Make(const std::string& stage) {
   if (work.empty()) {
     return absl::OkStatus();
   }
-  run_.ShareModels(rule.together);
+  run_.ShareModels(rule.made_by == MadeBy::kAllSharing);
   const double start = Seconds();
   const auto make_and_finish = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
     return Finish(stage, result, Seconds() - start);
   };
-  if (!rule.together) {
+  if (rule.made_by == MadeBy::kFirstRank) {
     return run_.OnFirst(make_and_finish);
   }
   ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));

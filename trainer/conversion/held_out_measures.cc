@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/core/progress.h"
+#include "dist/agree.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/conversion/labels.h"
 #include "trainer/evaluation/recall.h"
@@ -29,13 +29,24 @@ absl::StatusOr<FidelityMeasure> FidelityMeasure::Open(RunContext& run) {
   return measure;
 }
 
-absl::StatusOr<Fidelity> FidelityMeasure::Of(Transformer& model,
+absl::StatusOr<Fidelity> FidelityMeasure::Of(Communicator& ranks,
+                                             Transformer& model,
                                              const SparseMode& mode) const {
-  std::vector<Fidelity> all;
-  for (std::size_t i = 0; i < sequences_.size(); ++i) {
+  const auto measure =
+      [&](std::int64_t i,
+          bool /*counts*/) -> absl::StatusOr<std::vector<double>> {
+    const auto at = static_cast<std::size_t>(i);
     ASSIGN_OR_RETURN(const Fidelity one,
-                     MeasureFidelity(model, mode, sequences_[i], labels_[i]));
-    all.push_back(one);
+                     MeasureFidelity(model, mode, sequences_[at], labels_[at]));
+    return NumbersOf(one);
+  };
+  ASSIGN_OR_RETURN(
+      const auto numbers,
+      ShareOut(model.ctx(), ranks, static_cast<std::int64_t>(sequences_.size()),
+               measure));
+  std::vector<Fidelity> all;
+  for (const std::vector<double>& one : numbers) {
+    all.push_back(FidelityOf(one));
   }
   return MeanFidelity(all);
 }

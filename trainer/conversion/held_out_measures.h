@@ -20,7 +20,9 @@ namespace rtpurbo {
 class FidelityMeasure {
  public:
   static absl::StatusOr<FidelityMeasure> Open(RunContext& run);
-  absl::StatusOr<Fidelity> Of(Transformer& model, const SparseMode& mode) const;
+  // Of a model that each rank has whole; sequences go to the ranks in turn.
+  absl::StatusOr<Fidelity> Of(Communicator& ranks, Transformer& model,
+                              const SparseMode& mode) const;
 
  private:
   std::vector<Sequence> sequences_;
@@ -28,7 +30,8 @@ class FidelityMeasure {
 };
 
 // evaluate/recall.json: what the indexer finds of the teacher's own selection,
-// at its start and after stage 1, on held-out sequences of stage 1.
+// at its start and after stage 1, on held-out sequences of stage 1. The teacher
+// is whole on each rank.
 absl::StatusOr<nlohmann::ordered_json> RecallRows(RunContext& run,
                                                   Transformer& teacher,
                                                   const SparseMode& start,

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/core/log.h"
@@ -46,6 +47,8 @@ absl::StatusOr<std::vector<Question>> MakeQuestions(
   return questions;
 }
 
+// Every rank has the models whole and answers questions in turn; the first one
+// writes.
 class Evaluation {
  public:
   explicit Evaluation(RunContext& run) : run_(run) {}
@@ -60,7 +63,8 @@ class Evaluation {
   absl::StatusOr<SparseMode> ReadMode(const std::string& folder);
   // Adds the model's row.
   absl::StatusOr<Fidelity> Measure(const AskedModel& model);
-  absl::Status Ask(const std::vector<AskedModel>& models);
+  // Answers of all questions.
+  absl::Status Ask(std::vector<AskedModel> models);
   absl::Status WriteJson(const std::string& name,
                          const nlohmann::ordered_json& json);
   HeadMap RandomMapOf(std::int64_t number) const;
@@ -69,7 +73,7 @@ class Evaluation {
   HeadMap map_;
   std::unique_ptr<DocumentStream> stream_;
   std::optional<FidelityMeasure> measure_;
-  std::vector<Question> questions_;
+  QuestionRun asked_;
   nlohmann::ordered_json fidelity_ = nlohmann::ordered_json::array();
 };
 
@@ -77,9 +81,13 @@ absl::Status Evaluation::Open() {
   ASSIGN_OR_RETURN(map_, run_.ReadHeadMap());
   ASSIGN_OR_RETURN(stream_, run_.MakeStream(RunContext::StreamUse::kMeasure));
   ASSIGN_OR_RETURN(measure_, FidelityMeasure::Open(run_));
-  ASSIGN_OR_RETURN(questions_,
+  ASSIGN_OR_RETURN(asked_.questions,
                    MakeQuestions(run_.run().evaluation(), *stream_));
-  return run_.files().CreateDirectories(run_.Path("evaluate"));
+  ASSIGN_OR_RETURN(asked_.tokenizer, run_.tokenizer());
+  asked_.max_answer_tokens = run_.run().evaluation().answer_tokens();
+  asked_.path = run_.Path(kAnswers);
+  return run_.OnFirst(
+      [&] { return run_.files().CreateDirectories(run_.Path("evaluate")); });
 }
 
 absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
@@ -90,38 +98,38 @@ absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
 
 absl::StatusOr<Fidelity> Evaluation::Measure(const AskedModel& model) {
   ASSIGN_OR_RETURN(const Fidelity fidelity,
-                   measure_->Of(*model.model, model.mode));
+                   measure_->Of(run_.ranks(), *model.model, model.mode));
   fidelity_.push_back(
       nlohmann::ordered_json(FidelityRow(model.name, fidelity)));
   return fidelity;
 }
 
-absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
-  ASSIGN_OR_RETURN(const Tokenizer* tokenizer, run_.tokenizer());
-  const auto all = static_cast<std::int64_t>(questions_.size());
-  std::unique_ptr<ProgressLine> progress;
+absl::Status Evaluation::Ask(std::vector<AskedModel> models) {
+  asked_.models = std::move(models);
+  const auto num_models = static_cast<std::int64_t>(asked_.models.size());
+  const auto num_questions = static_cast<std::int64_t>(asked_.questions.size());
+  std::optional<ProgressLine> progress;
   std::int64_t first = 0;
-  return AskQuestions(
-      models, questions_, *tokenizer, run_.run().evaluation().answer_tokens(),
-      run_.files(), run_.Path(kAnswers), [&](std::int64_t done) {
-        if (progress == nullptr) {
-          first = done;
-          if (done > 0) {
-            Log(LogLevel::kInfo, "evaluate", "resuming after a question",
-                {{"question", done}, {"of", all}});
-          }
-          progress = std::make_unique<ProgressLine>(
-              absl::StrCat("evaluate ", models.size(), " models"), all, done);
-          return;
-        }
-        std::int64_t tokens = 0;
-        for (std::int64_t i = first; i < done; ++i) {
-          tokens += static_cast<std::int64_t>(
-              questions_[static_cast<std::size_t>(i)].prompt_T.size() *
-              models.size());
-        }
-        progress->Update({done, tokens});
-      });
+  const auto report = [&](std::int64_t done) {
+    if (!progress.has_value()) {
+      first = done;
+      if (done > 0) {
+        Log(LogLevel::kInfo, "evaluate", "resuming after a question",
+            {{"question", done}, {"of", num_questions}});
+      }
+      progress.emplace(absl::StrCat("evaluate ", num_models, " models"),
+                       num_questions, done);
+      return;
+    }
+    std::int64_t tokens = 0;
+    for (std::int64_t i = first; i < done; ++i) {
+      const Question& question = asked_.questions[static_cast<std::size_t>(i)];
+      tokens +=
+          static_cast<std::int64_t>(question.prompt_T.size()) * num_models;
+    }
+    progress->Update({done, tokens});
+  };
+  return AskQuestions(run_.ctx(), run_.files(), run_.ranks(), asked_, report);
 }
 
 absl::Status Evaluation::AskTeachers() {
@@ -132,8 +140,12 @@ absl::Status Evaluation::AskTeachers() {
                    run_.ReadHeadMap("calibrate/heads.effect.textproto"));
   ASSIGN_OR_RETURN(const SparseMode start, ReadMode("align/start"));
   ASSIGN_OR_RETURN(const SparseMode aligned, ReadMode("align"));
-  ASSIGN_OR_RETURN(const nlohmann::ordered_json recall,
-                   RecallRows(run_, *teacher, start, aligned));
+  nlohmann::ordered_json recall;
+  const auto measure_recall = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(recall, RecallRows(run_, *teacher, start, aligned));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(run_.OnFirst(measure_recall));
   RETURN_IF_ERROR(WriteJson("evaluate/recall.json", recall));
   const std::vector<AskedModel> models = {
       {"dense", teacher, DenseMode(teacher->config())},
@@ -187,14 +199,21 @@ absl::Status Evaluation::AskConverted() {
 
 absl::Status Evaluation::WriteJson(const std::string& name,
                                    const nlohmann::ordered_json& json) {
-  return run_.files().WriteFileAtomically(run_.Path(name), json.dump(2) + "\n");
+  return run_.OnFirst([&] {
+    return run_.files().WriteFileAtomically(run_.Path(name),
+                                            json.dump(2) + "\n");
+  });
 }
 
 absl::Status Evaluation::Write() {
   RETURN_IF_ERROR(WriteJson("evaluate/fidelity.json", fidelity_));
-  ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,
-                   SummarizeFile(run_.files(), run_.Path(kAnswers)));
-  std::cout << SummaryText(rows) << std::flush;
+  std::vector<SummaryRow> rows;
+  const auto print = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(rows, SummarizeFile(run_.files(), asked_.path));
+    std::cout << SummaryText(rows) << std::flush;
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(run_.OnFirst(print));
   return WriteJson("evaluate/table.json", SummaryTable(rows));
 }
 

@@ -220,6 +220,23 @@ absl::StatusOr<Fidelity> MeasureFidelity(Transformer& model,
   return fidelity;
 }
 
+std::vector<double> NumbersOf(const Fidelity& fidelity) {
+  std::vector<double> numbers;
+  for (const Field& field : kFields) {
+    numbers.push_back(fidelity.*field.value);
+  }
+  return numbers;
+}
+
+Fidelity FidelityOf(std::span<const double> numbers) {
+  CHECK_EQ(numbers.size(), std::size(kFields));
+  Fidelity fidelity;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    fidelity.*kFields[i].value = numbers[i];
+  }
+  return fidelity;
+}
+
 Fidelity MeanFidelity(std::span<const Fidelity> sequences) {
   CHECK_LE(std::size_t{1}, sequences.size());
   Fidelity mean;

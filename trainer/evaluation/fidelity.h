@@ -51,6 +51,11 @@ absl::StatusOr<Fidelity> MeasureFidelity(Transformer& model,
                                          const Sequence& sequence,
                                          const TopLabels& labels);
 
+// Its fields in their order, and back: for ranks that exchange them.
+std::vector<double> NumbersOf(const Fidelity& fidelity);
+// REQUIRES: `numbers` are from NumbersOf().
+Fidelity FidelityOf(std::span<const double> numbers);
+
 // Each sequence counts the same. REQUIRES: at least one.
 Fidelity MeanFidelity(std::span<const Fidelity> sequences);
 

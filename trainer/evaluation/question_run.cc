@@ -5,9 +5,12 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "data/answer_score.h"
 #include "data/strict_json.h"
+#include "dist/agree.h"
+#include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 #include "model/generator.h"
 #include "nlohmann/json.hpp"
@@ -239,50 +242,106 @@ absl::Status CheckNames(const std::vector<AskedModel>& models) {
   return absl::OkStatus();
 }
 
+// The lines that answer question q, in the order of the models.
+absl::StatusOr<std::string> LinesOf(const QuestionRun& run,
+                                    const std::vector<Group>& groups,
+                                    std::size_t q) {
+  const Question& question = run.questions[q];
+  std::vector<Answer> answers(run.models.size());
+  for (const Group& group : groups) {
+    const absl::Status status = AnswerOf(group, run.models.data(), question,
+                                         run.max_answer_tokens, &answers);
+    if (!status.ok()) {
+      return absl::Status(
+          status.code(),
+          absl::StrCat("question \"", question.id, "\": ", status.message()));
+    }
+  }
+  std::string lines;
+  for (std::size_t m = 0; m < run.models.size(); ++m) {
+    lines += LineOf(question, run.models[m].name, *run.tokenizer, answers[m]);
+  }
+  return lines;
+}
+
+// The file of the answers: on the first rank.
+class AnswerFile {
+ public:
+  AnswerFile(FileSystem& files, const QuestionRun& run)
+      : files_(files), run_(run) {}
+
+  // How many questions are answered in it. What comes after them is cut, unless
+  // these are all.
+  absl::StatusOr<std::int64_t> Open() {
+    ASSIGN_OR_RETURN(const WrittenFile written, ReadWritten(files_, run_.path));
+    ASSIGN_OR_RETURN(
+        const Place place,
+        Resume(run_.models, run_.questions, run_.path).Find(written));
+    if (place.questions_done < run_.questions.size()) {
+      ASSIGN_OR_RETURN(file_,
+                       files_.OpenForWrite(run_.path, WriteMode::kAppend));
+      RETURN_IF_ERROR(file_->Truncate(place.offset));
+    }
+    return static_cast<std::int64_t>(place.questions_done);
+  }
+  absl::Status Append(absl::string_view lines) {
+    return file_->Append(AsBytes(lines));
+  }
+  absl::Status Close() {
+    if (file_ == nullptr) {
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(file_->Sync());
+    RETURN_IF_ERROR(file_->Close());
+    return files_.SyncDirectory(ParentDirectory(run_.path));
+  }
+
+ private:
+  FileSystem& files_;
+  const QuestionRun& run_;
+  std::unique_ptr<WritableFile> file_;
+};
+
+// The number of questions that are answered, on all ranks.
+absl::StatusOr<std::int64_t> OpenFile(const ExecContext& ctx,
+                                      Communicator& ranks, AnswerFile* file,
+                                      const QuestionsDone& progress) {
+  const auto open = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const std::int64_t done, file->Open());
+    progress(done);
+    return absl::StrCat(done);
+  };
+  ASSIGN_OR_RETURN(const std::string text, FromFirstRank(ctx, ranks, open));
+  std::int64_t done = 0;
+  CHECK(absl::SimpleAtoi(text, &done)) << text;
+  return done;
+}
+
 }  // namespace
 
-absl::Status AskQuestions(const std::vector<AskedModel>& models,
-                          const std::vector<Question>& questions,
-                          const Tokenizer& tokenizer,
-                          std::int64_t max_answer_tokens, FileSystem& files,
-                          const std::string& path,
+absl::Status AskQuestions(const ExecContext& ctx, FileSystem& files,
+                          Communicator& ranks, const QuestionRun& run,
                           const QuestionsDone& progress) {
-  RETURN_IF_ERROR(CheckNames(models));
-  if (models.empty() || questions.empty()) {
+  RETURN_IF_ERROR(CheckNames(run.models));
+  if (run.models.empty() || run.questions.empty()) {
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const WrittenFile written, ReadWritten(files, path));
-  ASSIGN_OR_RETURN(const Place place,
-                   Resume(models, questions, path).Find(written));
-  progress(static_cast<std::int64_t>(place.questions_done));
-  if (place.questions_done == questions.size()) {
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file,
-                   files.OpenForWrite(path, WriteMode::kAppend));
-  RETURN_IF_ERROR(file->Truncate(place.offset));
-  const std::vector<Group> groups = GroupsOf(models);
-  for (std::size_t q = place.questions_done; q < questions.size(); ++q) {
-    std::vector<Answer> answers(models.size());
-    for (const Group& group : groups) {
-      const absl::Status status = AnswerOf(group, models.data(), questions[q],
-                                           max_answer_tokens, &answers);
-      if (!status.ok()) {
-        return absl::Status(status.code(),
-                            absl::StrCat("question \"", questions[q].id,
-                                         "\": ", status.message()));
-      }
-    }
-    std::string lines;
-    for (std::size_t m = 0; m < models.size(); ++m) {
-      lines += LineOf(questions[q], models[m].name, tokenizer, answers[m]);
-    }
-    RETURN_IF_ERROR(file->Append(AsBytes(lines)));
-    progress(static_cast<std::int64_t>(q + 1));
-  }
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  return files.SyncDirectory(ParentDirectory(path));
+  AnswerFile file(files, run);
+  ASSIGN_OR_RETURN(const std::int64_t done,
+                   OpenFile(ctx, ranks, &file, progress));
+  const std::vector<Group> groups = GroupsOf(run.models);
+  const OrderedWork work = {
+      [&](std::int64_t q) {
+        return LinesOf(run, groups, static_cast<std::size_t>(q));
+      },
+      [&](std::int64_t q, absl::string_view lines) -> absl::Status {
+        RETURN_IF_ERROR(file.Append(lines));
+        progress(q + 1);
+        return absl::OkStatus();
+      }};
+  RETURN_IF_ERROR(ShareOutInOrder(
+      ctx, ranks, done, static_cast<std::int64_t>(run.questions.size()), work));
+  return OnFirstRank(ctx, ranks, [&] { return file.Close(); });
 }
 
 }  // namespace rtpurbo

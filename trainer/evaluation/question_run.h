@@ -30,6 +30,7 @@
 #include "data/file_system.h"
 #include "data/questions.h"
 #include "data/tokenizer.h"
+#include "dist/communicator.h"
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
 
@@ -41,10 +42,20 @@ struct AskedModel {
   SparseMode mode;
 };
 
-// Called with the questions that all models have answered, also at the start.
+// What is asked, of whom, and the file of the answers.
+struct QuestionRun {
+  std::vector<AskedModel> models;
+  std::vector<Question> questions;
+  const Tokenizer* tokenizer = nullptr;
+  std::int64_t max_answer_tokens = 0;
+  std::string path;
+};
+
+// Called on the first rank with the questions that all models have answered,
+// also at the start.
 using QuestionsDone = std::function<void(std::int64_t done)>;
 
-// Appends to `path` a line for each question and model, ordered by question,
+// Appends to run.path a line for each question and model, ordered by question,
 // then model.
 //
 // One file takes several calls with other models: their lines follow those of
@@ -53,16 +64,17 @@ using QuestionsDone = std::function<void(std::int64_t done)>;
 // follows is cut, a line that was only half written included. If all are there
 // the file is left as it is.
 //
+// Collective over `ranks`: questions go to them in turn, the first one writes.
+// Each rank answers with models of its own, as their decoding takes as many
+// steps as the answer.
+//
 // Returns InvalidArgument for a model's name that comes twice and for a
 // question that is too long or has unknown tokens; FailedPrecondition if the
 // file holds answers of these models to other questions, or not in this order;
 // DataLoss, naming the line, if it is damaged; what the file system or a
 // collective says.
-absl::Status AskQuestions(const std::vector<AskedModel>& models,
-                          const std::vector<Question>& questions,
-                          const Tokenizer& tokenizer,
-                          std::int64_t max_answer_tokens, FileSystem& files,
-                          const std::string& path,
+absl::Status AskQuestions(const ExecContext& ctx, FileSystem& files,
+                          Communicator& ranks, const QuestionRun& run,
                           const QuestionsDone& progress);
 
 }  // namespace rtpurbo

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_split.h"
+#include "dist/solo_communicator.h"
 #include "gmock/gmock.h"
 #include "kernels/core/parallel.h"
 #include "model/generator.h"
@@ -77,9 +78,10 @@ class QuestionRunTest : public ::testing::Test {
                    const std::string& path,
                    FileSystem& files = RealFileSystem()) {
     done_.clear();
-    return AskQuestions(models, questions_, TinyTokenizer(), kMaxTokens, files,
-                        path,
-                        [&](std::int64_t done) { done_.push_back(done); });
+    return AskQuestions(
+        teacher_.ctx(), files, alone_,
+        {models, questions_, &TinyTokenizer(), kMaxTokens, path},
+        [&](std::int64_t done) { done_.push_back(done); });
   }
   std::string Path(const std::string& name) const { return directory_ / name; }
   static std::string Contents(const std::string& path) {
@@ -116,6 +118,7 @@ class QuestionRunTest : public ::testing::Test {
   std::vector<AskedModel> second_;
   std::vector<Question> questions_;
   TemporaryDirectory directory_;
+  SoloCommunicator alone_;
   std::vector<std::int64_t> done_;
 };
 
