@@ -58,6 +58,8 @@ class MappedFile {
  public:
   virtual ~MappedFile() = default;
   virtual Bytes bytes() const = 0;
+  // Gives back the memory of what was read; it is read again when it is used.
+  virtual void Forget() const {}
 };
 
 // A file open for writing (and reading, for formats that go back to what they

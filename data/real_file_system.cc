@@ -165,6 +165,12 @@ class RealMappedFile : public MappedFile {
   RealMappedFile(const RealMappedFile&) = delete;
   RealMappedFile& operator=(const RealMappedFile&) = delete;
   Bytes bytes() const override { return bytes_; }
+  void Forget() const override {
+    if (!bytes_.empty()) {
+      madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(),
+              MADV_DONTNEED);
+    }
+  }
 
  private:
   Bytes bytes_;

@@ -185,6 +185,12 @@ absl::StatusOr<const SafetensorsEntry*> SafetensorsFolder::Find(
   return place.entry;
 }
 
+void SafetensorsFolder::Forget() const {
+  for (const auto& file : files_) {
+    file->map->Forget();
+  }
+}
+
 absl::StatusOr<Bytes> SafetensorsFolder::Raw(const std::string& name) const {
   ASSIGN_OR_RETURN(const Place place, FindPlace(name));
   return place.file->header.data.subspan(

@@ -60,6 +60,9 @@ class SafetensorsFolder {
                        std::span<float> out) const;
   absl::Status ReadBF16(const std::string& name, std::int64_t begin,
                         std::span<BFloat16> out) const;
+  // Gives back the memory that what was read so far takes. What Raw() returned
+  // stays valid.
+  void Forget() const;
   // The tensor as stored, of any type. Valid as long as this object.
   absl::StatusOr<Bytes> Raw(const std::string& name) const;
 

@@ -1,11 +1,15 @@
 #include "trainer/trained_model.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/core/progress.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/elementwise.h"
 
@@ -48,24 +52,33 @@ absl::Status ReadParameter(const SafetensorsFolder& weights,
   return absl::OkStatus();
 }
 
+// Elements that are read at a time: the files' pages and the f32 values of so
+// many are held beside the weights.
+constexpr std::int64_t kChunk = std::int64_t{1} << 20;
+
 absl::Status ReadGroup(const SafetensorsFolder& weights,
                        const std::string& folder, const ExecContext& ctx,
                        const Transformer::Group& group) {
-  ParamGroup& params = *group.params;
-  std::vector<float> values(static_cast<std::size_t>(params.shard().size()));
-  const std::int64_t begin =
-      params.options().comm->rank() * params.shard().size();
-  for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
-    const ParameterLayout& parameter = group.layout.parameters[i];
+  for (const ParameterLayout& parameter : group.layout.parameters) {
     for (const PublishedTensor& tensor : parameter.published) {
       RETURN_IF_ERROR(CheckShape(weights, tensor, folder));
     }
-    RETURN_IF_ERROR(
-        ReadParameter(weights, parameter, params.offset(i), begin, values));
   }
-  const Tensor exact = FromHost(ctx, values, params.shard().shape());
-  kernels::Cast(ctx, exact, &params.shard());
-  Synchronize(ctx);
+  ParamGroup& params = *group.params;
+  const std::int64_t size = params.shard().size();
+  const std::int64_t first = params.options().comm->rank() * size;
+  for (std::int64_t begin = 0; begin < size; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, size - begin);
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
+      RETURN_IF_ERROR(ReadParameter(weights, group.layout.parameters[i],
+                                    params.offset(i), first + begin, values));
+    }
+    Tensor part = params.shard().Slice(begin, begin + count);
+    kernels::Cast(ctx, FromHost(ctx, values, {count}), &part);
+    Synchronize(ctx);
+    weights.Forget();
+  }
   return absl::OkStatus();
 }
 
@@ -94,6 +107,42 @@ absl::Status CheckNothingIsLeft(const SafetensorsFolder& weights,
   return absl::OkStatus();
 }
 
+// Of the first rank, once it has taken kPatience seconds.
+class LoadProgress {
+ public:
+  explicit LoadProgress(const Transformer& model)
+      : talks_(model.groups().front().params->options().comm->rank() == 0) {
+    for (const Transformer::Group& group : model.groups()) {
+      all_ += group.params->shard().num_bytes();
+    }
+  }
+  void Add(const Transformer::Group& group) {
+    done_ += group.params->shard().num_bytes();
+    if (!line_.has_value() && talks_ && Seconds() > kPatience) {
+      line_.emplace("load, MB a rank", all_ >> 20, done_ >> 20);
+    }
+    if (line_.has_value()) {
+      line_->Update({done_ >> 20, 0});
+    }
+  }
+
+ private:
+  static constexpr double kPatience = 3;
+
+  double Seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         start_)
+        .count();
+  }
+
+  const bool talks_;
+  const std::chrono::steady_clock::time_point start_ =
+      std::chrono::steady_clock::now();
+  std::int64_t all_ = 0;
+  std::int64_t done_ = 0;
+  std::optional<ProgressLine> line_;
+};
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadModelConfig(FileSystem& files,
@@ -111,8 +160,10 @@ absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
                    SafetensorsFolder::Open(files, folder));
   auto model = std::make_unique<Transformer>(ctx, std::move(config), options);
   RETURN_IF_ERROR(CheckNothingIsLeft(weights, folder, *model));
+  LoadProgress progress(*model);
   for (const Transformer::Group& group : model->groups()) {
     RETURN_IF_ERROR(ReadGroup(weights, folder, ctx, group));
+    progress.Add(group);
   }
   return model;
 }

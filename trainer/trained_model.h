@@ -23,7 +23,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(FileSystem& files,
                                             const std::string& folder);
 
 // A model with the weights of a published folder. Each rank reads only its own
-// intervals of each tensor.
+// intervals of each tensor, and needs little memory beside what it keeps. Says
+// how far it is if it takes more than a few seconds.
 // Returns NotFound, FailedPrecondition or DataLoss, naming the file and tensor:
 // what is missing, of another shape, or in the folder without a place here.
 absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(

@@ -69,10 +69,11 @@ void ProgressLine::Draw(const Numbers& numbers, double now) const {
   if (numbers.learning_rate.has_value()) {
     line += absl::StrFormat("  lr %.2e", *numbers.learning_rate);
   }
-  line +=
-      absl::StrFormat("  %.0f tokens/s  %s left", TokensPerSecond(numbers, now),
-                      TimeLeft(numbers, now));
-  internal::SetStatusLine(line);
+  if (numbers.tokens > 0) {
+    line += absl::StrFormat("  %.0f tokens/s", TokensPerSecond(numbers, now));
+  }
+  internal::SetStatusLine(
+      absl::StrCat(line, "  ", TimeLeft(numbers, now), " left"));
 }
 
 void ProgressLine::Report(const Numbers& numbers, double now) const {
@@ -83,10 +84,11 @@ void ProgressLine::Report(const Numbers& numbers, double now) const {
   if (numbers.learning_rate.has_value()) {
     text += absl::StrFormat(" lr=%.2e", *numbers.learning_rate);
   }
-  Log(LogLevel::kInfo, stage_, text,
-      {{"tokens_per_second",
-        absl::StrFormat("%.0f", TokensPerSecond(numbers, now))},
-       {"left", TimeLeft(numbers, now)}});
+  if (numbers.tokens > 0) {
+    text += absl::StrFormat(" tokens_per_second=%.0f",
+                            TokensPerSecond(numbers, now));
+  }
+  Log(LogLevel::kInfo, stage_, text, {{"left", TimeLeft(numbers, now)}});
 }
 
 void ProgressLine::Update(const Numbers& numbers) {

@@ -19,7 +19,7 @@ class ProgressLine {
  public:
   struct Numbers {
     std::int64_t step = 0;    // steps done
-    std::int64_t tokens = 0;  // done since this object was made
+    std::int64_t tokens = 0;  // done since this object was made; 0: no rate
     std::optional<double> loss = std::nullopt;
     std::optional<double> learning_rate = std::nullopt;
   };

@@ -14,6 +14,7 @@
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/describe.h"
+#include "launch/commands/load_weights.h"
 #include "model/model_config.h"
 
 namespace rtpurbo {
@@ -75,15 +76,28 @@ class InspectCommand : public Command {
            "- a model's folder or its config.json: its sizes, if it can be "
            "converted; if not, what is not supported;\n"
            "- a head map, heads*.textproto: which heads retrieve;\n"
-           "- a file of weights, *.safetensors: its tensors.";
+           "- a file of weights, *.safetensors: its tensors.\n"
+           "With --load, PATH is a model's folder whose weights are loaded, "
+           "frozen, as a run of these ranks would (start it by mpirun): says "
+           "what each rank holds, and what it took. --pretend-rank=R/N does it "
+           "for one rank of N without the others.";
   }
   void AddFlags(FlagSet* flags) override {
     flags->Add("set", "PATH=VALUE",
                "Replaces a field of the configuration, as in "
                "--set align.steps=100.",
                &edits_);
+    flags->Add("load", "Loads the weights of a model.", &load_);
+    flags->Add("pretend-rank", "R/N", "With --load: as rank R of N.",
+               &pretended_);
   }
   absl::Status Run(const std::vector<std::string>& arguments) override {
+    if (load_) {
+      return LoadWeights(arguments[0], pretended_);
+    }
+    if (!pretended_.empty()) {
+      return absl::InvalidArgumentError("--pretend-rank needs --load");
+    }
     ASSIGN_OR_RETURN(const std::string path, FindFile(arguments[0]));
     const std::string name = BaseName(path);
     const bool is_map =
@@ -132,6 +146,8 @@ class InspectCommand : public Command {
   }
 
   std::vector<std::string> edits_;
+  bool load_ = false;
+  std::string pretended_;
 };
 
 }  // namespace

@@ -130,5 +130,25 @@ TEST(InspectTest, AMissingOrUnknownPathIsAnInputError) {
   EXPECT_THAT(unknown.err, HasSubstr("has neither config.json"));
 }
 
+TEST(InspectTest, LoadsAModelAsOneRankOfMany) {
+  const Finished whole = RunBinary({"inspect", "tests/data/tiny", "--load"});
+  EXPECT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_THAT(whole.out, HasSubstr("rank 0 of 1: holds "));
+  const Finished part =
+      RunBinary({"inspect", "tests/data/tiny", "--load", "--pretend-rank=3/8"});
+  EXPECT_EQ(part.exit_code, 0) << part.err;
+  EXPECT_THAT(part.out, HasSubstr("rank 3 of 8: holds "));
+  for (const char* wrong : {"8/8", "-1/8", "3", "a/b", "1/2/3"}) {
+    const Finished refused =
+        RunBinary({"inspect", "tests/data/tiny", "--load",
+                   std::string("--pretend-rank=") + wrong});
+    EXPECT_EQ(refused.exit_code, 2) << wrong;
+    EXPECT_THAT(refused.err, HasSubstr("as in --pretend-rank=3/8"));
+  }
+  EXPECT_EQ(
+      RunBinary({"inspect", "tests/data/tiny", "--pretend-rank=3/8"}).exit_code,
+      2);
+}
+
 }  // namespace
 }  // namespace rtpurbo

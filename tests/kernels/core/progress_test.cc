@@ -96,7 +96,7 @@ TEST_F(ProgressTest, SaysNothingOfALossThatThereIsNot) {
   Capture(false);
   ProgressLine progress("calibrate", 30, 0, clock());
   EXPECT_THAT(Update(&progress, 110, {.step = 0}),
-              EndsWith("calibrate step 0/30 tokens_per_second=0 left=?\n"));
+              EndsWith("calibrate step 0/30 left=?\n"));
 }
 
 TEST_F(ProgressTest, HoursAreWritten) {
