@@ -2,7 +2,8 @@
 // which is the best, and which may go.
 //
 //   step_00000010/  step_00000020/   committed
-//   step_00000030.tmp/               being written, or left by a writer
+//   step_00000030.7.tmp/             being written, or left by a writer, of
+//                                    incarnation 7 of the run
 //   step_00000020.old/               being replaced
 //   best                             a line with the name of one
 

@@ -250,7 +250,8 @@ absl::Status Loop::SaveIfDue() {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(SaveStage(ctx_, files_, ranks_, options_.folder,
-                            options_.config_text, optimizer_, state_));
+                            options_.config_text, optimizer_, state_,
+                            options_.control.incarnation));
   return OnFirstRank(ctx_, ranks_, [this] {
     return RemoveOldCheckpoints(files_, options_.folder, options_.keep_last);
   });

@@ -23,6 +23,7 @@
 #include "data/file_system.h"
 #include "dist/communicator.h"
 #include "trainer/optimizer.h"
+#include "trainer/run_control.h"
 #include "trainer/schedule.h"
 #include "trainer/stage.h"
 
@@ -52,6 +53,7 @@ struct TrainOptions {
   std::int64_t keep_last = 2;         // checkpoints, besides the best
   std::string folder;                 // of the checkpoints
   std::string config_text;            // stored in each checkpoint
+  RunControl control;
 };
 
 // What becomes of the numbers: a file, a picture. Used by the first rank alone.

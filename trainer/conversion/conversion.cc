@@ -86,7 +86,8 @@ double Seconds() {
 
 absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
     const ExecContext& ctx, FileSystem& files, Communicator& ranks,
-    const configs::Run& run, const std::string& out) {
+    const configs::Run& run, const std::string& out,
+    const RunControl& control) {
   const auto make_folder = [&]() -> absl::Status {
     // A run may go on with another number of processes.
     configs::Run kept = run;
@@ -99,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
   ASSIGN_OR_RETURN(auto mesh, MakeRunMesh(run.mesh(), ranks));
   ranks.set_timeout(kStageTimeout);
   return std::unique_ptr<Conversion>(
-      new Conversion(ctx, files, std::move(mesh), run, out));
+      new Conversion(ctx, files, std::move(mesh), run, out, control));
 }
 
 std::vector<std::string> Conversion::StageNames() {

@@ -16,11 +16,12 @@ namespace rtpurbo {
 
 RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
                        std::unique_ptr<Mesh> mesh, configs::Run run,
-                       std::string out)
+                       std::string out, RunControl control)
     : ctx_(ctx),
       files_(files),
       run_(std::move(run)),
       out_(std::move(out)),
+      control_(std::move(control)),
       mesh_(std::move(mesh)) {}
 
 void RunContext::ShareModels(bool shared) {
