@@ -192,9 +192,10 @@ absl::StatusOr<CheckpointRef> BestCheckpoint(FileSystem& files,
       path, ": names ", CheckpointName(step), ", which is not there any more"));
 }
 
-absl::Status RemoveOldCheckpoints(FileSystem& files, const std::string& root,
-                                  std::int64_t keep) {
-  CHECK(keep >= 1) << keep;
+absl::Status RemoveOldCheckpoints(
+    FileSystem& files, const std::string& root, std::int64_t keep,
+    const std::function<bool(std::int64_t step)>& counts) {
+  CHECK_LE(1, keep);
   ASSIGN_OR_RETURN(const std::vector<CheckpointRef> refs,
                    ListCheckpoints(files, root));
   const absl::StatusOr<CheckpointRef> best = BestCheckpoint(files, root);
@@ -202,10 +203,13 @@ absl::Status RemoveOldCheckpoints(FileSystem& files, const std::string& root,
     return best.status();
   }
   std::set<std::string> kept;
+  std::int64_t num_counted = 0;
   for (const CheckpointRef& ref : refs) {
-    if (static_cast<std::int64_t>(kept.size()) < keep) {
+    const bool does_count = counts == nullptr || counts(ref.step);
+    if (kept.empty() || (does_count && num_counted < keep)) {
       kept.insert(ref.dir);
     }
+    num_counted += does_count ? 1 : 0;
   }
   if (best.ok()) {
     kept.insert(best->dir);

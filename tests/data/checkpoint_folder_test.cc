@@ -145,6 +145,19 @@ TEST_F(CheckpointFolderTest, KeepsTheNewestAndTheBest) {
   EXPECT_THAT(Steps(), ElementsAre(4, 2));
 }
 
+// Steps of 10 count; 35 and 37 were made to stop there.
+TEST_F(CheckpointFolderTest, ThoseThatDoNotCountGoWithTheNextOne) {
+  const auto counts = [](std::int64_t step) { return step % 10 == 0; };
+  for (const std::int64_t step : {10, 20, 30, 35, 37}) {
+    ASSERT_OK(Save(step));
+  }
+  ASSERT_OK(RemoveOldCheckpoints(files_, root_, 2, counts));
+  EXPECT_THAT(Steps(), ElementsAre(37, 30, 20));
+  ASSERT_OK(Save(40));
+  ASSERT_OK(RemoveOldCheckpoints(files_, root_, 2, counts));
+  EXPECT_THAT(Steps(), ElementsAre(40, 30));
+}
+
 TEST_F(CheckpointFolderTest, FailureWhileRemovingLeavesWhatIsKept) {
   for (std::int64_t k = 1;; ++k) {
     for (const std::int64_t step : {1, 2, 3}) {

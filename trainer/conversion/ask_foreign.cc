@@ -79,6 +79,7 @@ absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
                                  questions, *tokenizer, answer_tokens,
                                  run.files(), out, [&](std::int64_t done) {
                                    progress.Update({done, 0});
+                                   return run.MayGoOn("evaluate");
                                  }));
   }
   ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,

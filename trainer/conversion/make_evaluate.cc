@@ -89,6 +89,7 @@ absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
 }
 
 absl::StatusOr<Fidelity> Evaluation::Measure(const AskedModel& model) {
+  RETURN_IF_ERROR(run_.MayGoOn("evaluate"));
   ASSIGN_OR_RETURN(const Fidelity fidelity,
                    measure_->Of(*model.model, model.mode));
   fidelity_.push_back(
@@ -103,7 +104,8 @@ absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
   std::int64_t first = 0;
   return AskQuestions(
       models, questions_, *tokenizer, run_.run().evaluation().answer_tokens(),
-      run_.files(), run_.Path(kAnswers), [&](std::int64_t done) {
+      run_.files(), run_.Path(kAnswers),
+      [&](std::int64_t done) -> absl::Status {
         if (progress == nullptr) {
           first = done;
           if (done > 0) {
@@ -112,7 +114,7 @@ absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
           }
           progress = std::make_unique<ProgressLine>(
               absl::StrCat("evaluate ", models.size(), " models"), all, done);
-          return;
+          return run_.MayGoOn("evaluate");
         }
         std::int64_t tokens = 0;
         for (std::int64_t i = first; i < done; ++i) {
@@ -121,6 +123,7 @@ absl::Status Evaluation::Ask(const std::vector<AskedModel>& models) {
               models.size());
         }
         progress->Update({done, tokens});
+        return run_.MayGoOn("evaluate");
       });
 }
 

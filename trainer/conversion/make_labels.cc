@@ -80,6 +80,7 @@ absl::StatusOr<StageResult> MakeLabels(RunContext& run) {
     if (writer->Contains(index)) {
       continue;
     }
+    RETURN_IF_ERROR(run.MayGoOn("labels"));
     ASSIGN_OR_RETURN(const Sequence sequence, stream->At(index));
     RETURN_IF_ERROR(writer->Append(LabelsOf(*model, sequence, dense)));
     tokens += sequence.num_tokens();

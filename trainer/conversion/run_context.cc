@@ -24,6 +24,14 @@ RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
       control_(std::move(control)),
       mesh_(std::move(mesh)) {}
 
+absl::Status RunContext::MayGoOn(absl::string_view stage) const {
+  return control_.MayGoOn()
+             ? absl::OkStatus()
+             : absl::CancelledError(absl::StrCat(
+                   stage, " was stopped, as asked; what is written is kept: ",
+                   "start the same command again to go on"));
+}
+
 void RunContext::ShareModels(bool shared) {
   Communicator* const ranks = shared ? &mesh_->shard_sequence() : &solo_;
   if (ranks != model_ranks_) {

@@ -48,6 +48,9 @@ class RunContext {
   Communicator& ranks() { return mesh_->world(); }
   // Those that hold the same part of a model that is shared.
   Communicator& replicas() { return mesh_->along(MeshAxis::kReplica); }
+  // Between two pieces of work of a stage: OK, or Cancelled if the run was
+  // asked to stop.
+  absl::Status MayGoOn(absl::string_view stage) const;
   // Calls `fn` on the first rank; all get its result.
   absl::Status OnFirst(const std::function<absl::Status()>& fn) {
     return OnFirstRank(ctx_, ranks(), fn);

@@ -254,7 +254,7 @@ absl::Status AskQuestions(const std::vector<AskedModel>& models,
   ASSIGN_OR_RETURN(const WrittenFile written, ReadWritten(files, path));
   ASSIGN_OR_RETURN(const Place place,
                    Resume(models, questions, path).Find(written));
-  progress(static_cast<std::int64_t>(place.questions_done));
+  RETURN_IF_ERROR(progress(static_cast<std::int64_t>(place.questions_done)));
   if (place.questions_done == questions.size()) {
     return absl::OkStatus();
   }
@@ -278,7 +278,7 @@ absl::Status AskQuestions(const std::vector<AskedModel>& models,
       lines += LineOf(questions[q], models[m].name, tokenizer, answers[m]);
     }
     RETURN_IF_ERROR(file->Append(AsBytes(lines)));
-    progress(static_cast<std::int64_t>(q + 1));
+    RETURN_IF_ERROR(progress(static_cast<std::int64_t>(q + 1)));
   }
   RETURN_IF_ERROR(file->Sync());
   RETURN_IF_ERROR(file->Close());
