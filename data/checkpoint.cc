@@ -232,8 +232,8 @@ absl::Status AddPieces(const PartsByName& wanted, const CheckpointPart& stored,
 }  // namespace
 
 absl::Status PrepareCheckpoint(FileSystem& files, const std::string& root,
-                               std::int64_t step) {
-  const std::string dir = internal::TemporaryDir(root, step);
+                               std::int64_t step, std::int64_t incarnation) {
+  const std::string dir = internal::TemporaryDir(root, step, incarnation);
   RETURN_IF_ERROR(files.CreateDirectories(root));
   RETURN_IF_ERROR(files.RemoveTree(dir));
   return files.CreateDirectories(dir);
@@ -241,11 +241,11 @@ absl::Status PrepareCheckpoint(FileSystem& files, const std::string& root,
 
 absl::StatusOr<CheckpointFile> WriteCheckpointFile(
     FileSystem& files, const std::string& root, std::int64_t step, int rank,
-    std::span<const TensorPart> parts) {
+    std::span<const TensorPart> parts, std::int64_t incarnation) {
   CheckpointFile record;
   record.set_name(absl::StrCat("rank_", rank, ".h5"));
   const std::string path =
-      JoinPath(internal::TemporaryDir(root, step), record.name());
+      JoinPath(internal::TemporaryDir(root, step, incarnation), record.name());
   RETURN_IF_ERROR(MakeDatasets(files, path, parts, &record));
   RETURN_IF_ERROR(FillDatasets(files, path, parts, &record));
   return record;
@@ -266,7 +266,8 @@ absl::Status CommitCheckpoint(FileSystem& files, const std::string& root,
   for (const CheckpointFile& file : contents.files) {
     *manifest.add_files() = file;
   }
-  const std::string dir = internal::TemporaryDir(root, contents.step);
+  const std::string dir =
+      internal::TemporaryDir(root, contents.step, contents.incarnation);
   RETURN_IF_ERROR(CheckPartsCover(manifest));
   RETURN_IF_ERROR(CheckSizes(files, dir, manifest));
   RETURN_IF_ERROR(files.WriteFileAtomically(JoinPath(dir, kManifestName),

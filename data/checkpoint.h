@@ -1,10 +1,12 @@
 // Checkpoints: files of tensor intervals, one per rank, and a manifest.
 //
 // A checkpoint is the folder step_00000040/ with rank_0.h5, rank_1.h5, ... and
-// manifest.textproto. It is written as step_00000040.tmp/ and appears by one
-// rename, whole: a folder without a manifest is no checkpoint. Every file has a
-// CRC-32C for each 4 MiB, the manifest a digest of itself, so any changed byte
-// is found. Same tensors, same bytes on disk.
+// manifest.textproto. It is written as step_00000040.7.tmp/, 7 being the
+// incarnation of the run (data/run_lock.h), so that no other start writes to
+// the same files; and it appears by one rename, whole: a folder without a
+// manifest is no checkpoint. Every file has a CRC-32C for each 4 MiB, the
+// manifest a digest of itself, so any changed byte is found. Same tensors, same
+// bytes on disk.
 //
 // Three phases. The trainer takes a snapshot (device to host memory) at the
 // boundary of a step. Then each rank writes its file, alone, from any thread
@@ -52,8 +54,9 @@ std::string CheckpointName(std::int64_t step);
 // Makes an empty folder for the files of `step` under `root`, and root itself;
 // what an interrupted writer left there is removed. By one rank, before any
 // writes.
+//   incarnation: of the run; 0 where there is no lock.
 absl::Status PrepareCheckpoint(FileSystem& files, const std::string& root,
-                               std::int64_t step);
+                               std::int64_t step, std::int64_t incarnation = 0);
 
 // Writes the parts of one rank, syncs, and returns the record for the commit.
 // Needs no other rank.
@@ -61,13 +64,14 @@ absl::Status PrepareCheckpoint(FileSystem& files, const std::string& root,
 // name and begin.
 absl::StatusOr<CheckpointFile> WriteCheckpointFile(
     FileSystem& files, const std::string& root, std::int64_t step, int rank,
-    std::span<const TensorPart> parts);
+    std::span<const TensorPart> parts, std::int64_t incarnation = 0);
 
 struct CheckpointContents {
   std::int64_t step = 0;
   std::string config;                        // resolved, as text
   std::map<std::string, std::string> state;  // where to go on
   std::vector<CheckpointFile> files;         // of all ranks, in order
+  std::int64_t incarnation = 0;              // whose files; not stored
 };
 
 // Writes the manifest and makes the checkpoint appear, durably. One of the same

@@ -18,13 +18,22 @@
 
 namespace rtpurbo {
 namespace internal {
+namespace {
+
+std::string TemporarySuffix(std::int64_t incarnation) {
+  return incarnation == 0 ? kTemporarySuffix
+                          : absl::StrCat(".", incarnation, kTemporarySuffix);
+}
+
+}  // namespace
 
 std::string CommittedDir(const std::string& root, std::int64_t step) {
   return JoinPath(root, CheckpointName(step));
 }
 
-std::string TemporaryDir(const std::string& root, std::int64_t step) {
-  return CommittedDir(root, step) + kTemporarySuffix;
+std::string TemporaryDir(const std::string& root, std::int64_t step,
+                         std::int64_t incarnation) {
+  return CommittedDir(root, step) + TemporarySuffix(incarnation);
 }
 
 std::string ReplacedDir(const std::string& root, std::int64_t step) {
@@ -43,13 +52,28 @@ std::int64_t StepOf(absl::string_view name, absl::string_view suffix) {
   return -1;
 }
 
+std::int64_t StepOfTemporary(absl::string_view name) {
+  std::int64_t incarnation = 0;
+  absl::string_view digits = name;
+  if (!absl::ConsumeSuffix(&digits, kTemporarySuffix)) {
+    return -1;
+  }
+  const std::size_t dot = digits.rfind('.');
+  if (dot != absl::string_view::npos &&
+      (!absl::SimpleAtoi(digits.substr(dot + 1), &incarnation) ||
+       incarnation < 1)) {
+    return -1;
+  }
+  return StepOf(name, TemporarySuffix(incarnation));
+}
+
 }  // namespace internal
 
 namespace {
 
 using internal::kReplacedSuffix;
-using internal::kTemporarySuffix;
 using internal::StepOf;
+using internal::StepOfTemporary;
 
 constexpr char kBestName[] = "best";
 
@@ -168,9 +192,10 @@ absl::StatusOr<CheckpointRef> BestCheckpoint(FileSystem& files,
       path, ": names ", CheckpointName(step), ", which is not there any more"));
 }
 
-absl::Status RemoveOldCheckpoints(FileSystem& files, const std::string& root,
-                                  std::int64_t keep) {
-  CHECK(keep >= 1) << keep;
+absl::Status RemoveOldCheckpoints(
+    FileSystem& files, const std::string& root, std::int64_t keep,
+    const std::function<bool(std::int64_t step)>& counts) {
+  CHECK_LE(1, keep);
   ASSIGN_OR_RETURN(const std::vector<CheckpointRef> refs,
                    ListCheckpoints(files, root));
   const absl::StatusOr<CheckpointRef> best = BestCheckpoint(files, root);
@@ -178,19 +203,21 @@ absl::Status RemoveOldCheckpoints(FileSystem& files, const std::string& root,
     return best.status();
   }
   std::set<std::string> kept;
+  std::int64_t num_counted = 0;
   for (const CheckpointRef& ref : refs) {
-    if (static_cast<std::int64_t>(kept.size()) < keep) {
+    const bool does_count = counts == nullptr || counts(ref.step);
+    if (kept.empty() || (does_count && num_counted < keep)) {
       kept.insert(ref.dir);
     }
+    num_counted += does_count ? 1 : 0;
   }
   if (best.ok()) {
     kept.insert(best->dir);
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(files, root));
   for (const std::string& name : names) {
-    const std::int64_t step =
-        std::max({StepOf(name, ""), StepOf(name, kTemporarySuffix),
-                  StepOf(name, kReplacedSuffix)});
+    const std::int64_t step = std::max({StepOf(name, ""), StepOfTemporary(name),
+                                        StepOf(name, kReplacedSuffix)});
     const std::string dir = JoinPath(root, name);
     if (step >= 0 && !kept.contains(dir)) {
       RETURN_IF_ERROR(RemoveCheckpoint(files, dir));

@@ -2,7 +2,8 @@
 // which is the best, and which may go.
 //
 //   step_00000010/  step_00000020/   committed
-//   step_00000030.tmp/               being written, or left by a writer
+//   step_00000030.7.tmp/             being written, or left by a writer, of
+//                                    incarnation 7 of the run
 //   step_00000020.old/               being replaced
 //   best                             a line with the name of one
 
@@ -10,6 +11,7 @@
 #define RTPURBO_DATA_CHECKPOINT_FOLDER_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,11 +48,15 @@ absl::Status SetBestCheckpoint(FileSystem& files, const std::string& root,
 absl::StatusOr<CheckpointRef> BestCheckpoint(FileSystem& files,
                                              const std::string& root);
 
-// Removes all but the newest `keep` and the best, and what interrupted writers
-// left behind.
+// Removes all but the newest, the newest `keep` among those that count, and the
+// best; and what interrupted writers left behind.
+//   counts: by step; null: all do. Those that do not, because a run made them
+//     to stop there, go when a newer one is there: the folder ends as that of a
+//     run that never stopped.
 // REQUIRES: keep >= 1; no checkpoint is being written.
-absl::Status RemoveOldCheckpoints(FileSystem& files, const std::string& root,
-                                  std::int64_t keep);
+absl::Status RemoveOldCheckpoints(
+    FileSystem& files, const std::string& root, std::int64_t keep,
+    const std::function<bool(std::int64_t step)>& counts = nullptr);
 // Removes those of later steps than `step`: a run that goes on from there would
 // otherwise take them for its own.
 absl::Status RemoveCheckpointsAfter(FileSystem& files, const std::string& root,

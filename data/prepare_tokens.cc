@@ -37,7 +37,7 @@ absl::StatusOr<PrepareCounts> PrepareTokens(
     FileSystem& files, const std::vector<std::string>& inputs,
     const Tokenizer& tokenizer, const std::string& tokenizer_fingerprint,
     const HeldOutRule& rule, const std::string& path,
-    const std::function<void(const PrepareCounts&)>& progress) {
+    const std::function<absl::Status(const PrepareCounts&)>& progress) {
   ASSIGN_OR_RETURN(const std::unique_ptr<TextReader> reader,
                    TextReader::Create(files, inputs));
   ASSIGN_OR_RETURN(
@@ -59,7 +59,7 @@ absl::StatusOr<PrepareCounts> PrepareTokens(
     counts.documents = writer->num_documents();
     counts.tokens = writer->num_tokens();
     counts.held_out_tokens = writer->num_held_out();
-    progress(counts);
+    RETURN_IF_ERROR(progress(counts));
   }
   RETURN_IF_ERROR(writer->Finish());
   return counts;

@@ -28,13 +28,14 @@ struct PrepareCounts {
 // Makes the token store `path` from files and folders (text_reader.h). The file
 // appears whole or not at all, an old one is replaced; the same inputs give the
 // same bytes, with any number of threads. Memory: the longest document, or some
-// MiB of short ones. `progress` is called after every such batch.
-// Returns what reading or writing says.
+// MiB of short ones. `progress` is called after every such batch, and ends it
+// with an error.
+// Returns what reading, writing or `progress` says.
 absl::StatusOr<PrepareCounts> PrepareTokens(
     FileSystem& files, const std::vector<std::string>& inputs,
     const Tokenizer& tokenizer, const std::string& tokenizer_fingerprint,
     const HeldOutRule& rule, const std::string& path,
-    const std::function<void(const PrepareCounts&)>& progress);
+    const std::function<absl::Status(const PrepareCounts&)>& progress);
 
 }  // namespace rtpurbo
 

@@ -22,13 +22,14 @@
 //     start looked on for `gone_after`. No two clocks are compared; a beat must
 //     only become visible to the other host within gone_after - beat_every.
 //
-// How the trainer uses it, on rank 0:
-//   1. Acquire() before anything else in the folder is read or written.
-//   2. Broadcast incarnation(): the other ranks call CheckIncarnation() before
-//      they write their files, which carry the number in their name.
-//   3. CheckHeld() right before every commit (the rename of a checkpoint, a
-//      line of metrics); nothing is written when it fails: exit code 6. Held
-//      then, the folder stays so for gone_after, but for a requeued job.
+// How a command uses it (launch/run_session.h), on rank 0:
+//   1. Acquire() before anything in the folder is written.
+//   2. Broadcast incarnation(): files that several ranks write carry the number
+//      in their path (data/checkpoint.h).
+//   3. CheckHeld() right before whatever changes the folder, on the other ranks
+//      CheckIncarnation() (data/fenced_file_system.h does it): nothing is
+//      written when it fails: exit code 6. Held then, the folder stays so for
+//      gone_after, but for a requeued job.
 //   4. Read the newest checkpoint after Acquire(): an old incarnation may have
 //      committed one meanwhile, which is as good.
 //   5. Release() at the end, after the last write of all ranks.

@@ -113,14 +113,17 @@ absl::StatusOr<std::string> FromFirstRank(
   return std::move(all[0]);
 }
 
-absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
-                                    double mine) {
-  ASSIGN_OR_RETURN(const auto all, GatherNumbers(ctx, comm, {mine}));
-  double sum = 0;
+absl::StatusOr<std::vector<double>> SumOverRanks(
+    const ExecContext& ctx, Communicator& comm,
+    const std::vector<double>& mine) {
+  ASSIGN_OR_RETURN(const auto all, GatherNumbers(ctx, comm, mine));
+  std::vector<double> sums(mine.size(), 0);
   for (const std::vector<double>& one : all) {
-    sum += one[0];
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      sums[i] += one[i];
+    }
   }
-  return sum;
+  return sums;
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> ShareOut(

@@ -43,9 +43,11 @@ absl::StatusOr<std::string> FromFirstRank(
     const ExecContext& ctx, Communicator& comm,
     const std::function<absl::StatusOr<std::string>()>& fn);
 
-// The sum over ranks, added up in rank order.
-absl::StatusOr<double> SumOverRanks(const ExecContext& ctx, Communicator& comm,
-                                    double mine);
+// The sums over ranks of some numbers, added up in rank order.
+// REQUIRES: all ranks bring as many.
+absl::StatusOr<std::vector<double>> SumOverRanks(
+    const ExecContext& ctx, Communicator& comm,
+    const std::vector<double>& mine);
 
 // One piece of shared work: its numbers. With `counts` false it is done again
 // for the sake of the collectives inside, and the numbers are not used.

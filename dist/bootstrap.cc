@@ -57,7 +57,8 @@ namespace internal {
 
 Backend StartAlone() {
   return {std::make_unique<SoloCommunicator>(), [] {},
-          [](int exit_code) { std::_Exit(exit_code); }};
+          [](int exit_code) { std::_Exit(exit_code); },
+          [](const absl::Status&) {}};
 }
 
 absl::StatusOr<Backend> StartWithoutMpi(const Launcher& launcher) {

@@ -45,6 +45,7 @@ struct Backend {
   std::unique_ptr<Communicator> world;
   std::function<void()> close;               // after a successful run
   std::function<void(int exit_code)> abort;  // does not return
+  std::function<void(const absl::Status& why)> give_up;
 };
 Backend StartAlone();
 absl::StatusOr<Backend> StartMpi(const Launcher& launcher);
@@ -80,6 +81,10 @@ class Bootstrap {
   absl::Status Broadcast(int root, std::string* bytes);
   // Waits for all ranks and leaves MPI; no communicator works afterwards.
   absl::Status Close();
+
+  // Every pending and later call of all communicators of this process returns
+  // `why`: another rank is lost. Any thread.
+  void GiveUp(const absl::Status& why) { backend_.give_up(why); }
 
   // Ends all processes of the world, this one at once, with `why` in the log.
   [[noreturn]] void Abort(int exit_code, absl::string_view why);

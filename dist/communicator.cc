@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dist/call.h"
+#include "dist/watchdog.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -43,8 +44,14 @@ CommStats::Entry CommStats::total() const {
 template <typename Fn>
 auto Communicator::Measure(CommOp op, Fn&& fn) {
   running_ = &stats_.by_op[static_cast<std::size_t>(op)];
+  if (watchdog_ != nullptr) {
+    watchdog_->BeginWait();
+  }
   const auto start = std::chrono::steady_clock::now();
   auto result = std::forward<Fn>(fn)();
+  if (watchdog_ != nullptr) {
+    watchdog_->Beat();
+  }
   const std::chrono::duration<double> took =
       std::chrono::steady_clock::now() - start;
   running_->seconds += took.count();
@@ -145,6 +152,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Split(
         return RunSplit({.op = CommOp::kSplit, .members = members});
       }));
   group->set_timeout(timeout_);
+  group->set_watchdog(watchdog_);
   return group;
 }
 

@@ -33,6 +33,8 @@ std::string Why(const Loss& loss) {
                           ", as all of them do");
     case LossReason::kAbsent:
       return absl::StrCat("did not come within ", seconds);
+    case LossReason::kFailed:
+      return "it ended with an error, which its own output names";
   }
   CHECK(false) << static_cast<int>(loss.reason);
   return "";

@@ -20,8 +20,9 @@ enum class LossReason : std::uint8_t {
   kStuck,     // its main thread makes no progress
   kAllWait,   // all main threads wait for each other
   kAbsent,    // it never came
+  kFailed,    // it ended with an error, and said so
 };
-inline constexpr std::uint8_t kLastLossReason = 6;
+inline constexpr std::uint8_t kLastLossReason = 7;
 
 struct Loss {
   LossReason reason = LossReason::kDied;

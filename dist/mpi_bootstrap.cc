@@ -49,7 +49,8 @@ absl::StatusOr<Backend> StartMpi(const Launcher& launcher) {
         "--mpi=pmix)"));
   }
   return Backend{std::move(world), Close,
-                 [](int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }};
+                 [](int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); },
+                 MpiCommunicator::GiveUpAll};
 }
 
 }  // namespace rtpurbo::internal

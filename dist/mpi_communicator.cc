@@ -346,6 +346,11 @@ void MpiCommunicator::CloseAll() {
       absl::FailedPreconditionError("MPI has been closed"));
 }
 
+void MpiCommunicator::GiveUpAll(const absl::Status& why) {
+  const std::lock_guard<std::mutex> lock(TheProcess().mutex);
+  TheProcess().status.Update(why);
+}
+
 MpiCommunicator::MpiCommunicator(std::unique_ptr<Group> group)
     : group_(std::move(group)) {}
 MpiCommunicator::~MpiCommunicator() = default;

@@ -34,6 +34,9 @@ class MpiCommunicator : public internal::MessageCommunicator {
   static std::unique_ptr<Communicator> World();
   // Before MPI_Finalize: calls of MPI communicators return FailedPrecondition.
   static void CloseAll();
+  // Every pending and later call of all MPI communicators of this process
+  // returns `why`, and MPI is never entered again. Any thread.
+  static void GiveUpAll(const absl::Status& why);
 
   ~MpiCommunicator() override;
   int rank() const override;

@@ -34,12 +34,17 @@ absl::StatusOr<PeerAddress> ParseAddress(absl::string_view text);
 
 enum class MessageType : std::uint8_t {
   kHello = 1,  // rank: the sender; by: ranks of the run; the two nonces
-  kBeat,       // detail: 1 if its main thread waits for other ranks
+  kBeat,       // detail: sum of BeatDetail
   kAccuse,     // rank is lost; by: who noticed; detail: why; number: how long
   kReported,   // the sender has told its caller and will end
   kLeave,      // the sender ends in order
 };
 inline constexpr std::uint8_t kLastMessageType = 5;
+
+enum BeatDetail : std::uint8_t {
+  kWaits = 1,  // its main thread, for other ranks, for too long
+  kAskedToStop = 2,
+};
 
 struct PeerMessage {
   MessageType type = MessageType::kBeat;

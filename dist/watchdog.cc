@@ -96,7 +96,7 @@ class Watchdog::Loop {
     const std::lock_guard<std::mutex> lock(mutex_);
     return status_;
   }
-  void Stop();
+  void Stop(bool failed);
 
  private:
   // Of the main thread.
@@ -135,6 +135,7 @@ class Watchdog::Loop {
   std::unique_ptr<PeerNet> net_;
   std::vector<Peer> peers_;  // by rank; this one's is not used
   LostRanks lost_{0, {}};
+  bool is_one_unsaid_ = false;
   Report report_;
   SteadyTime now_;
   SteadyTime next_look_;
@@ -153,6 +154,7 @@ class Watchdog::Loop {
   Progress progress_;
   bool may_start_ = false;
   bool stop_ = false;
+  bool failed_ = false;
   absl::Status status_;
 };
 
@@ -175,13 +177,14 @@ void Watchdog::Loop::Mark(bool waits, milliseconds allowance) {
   progress_ = {now, now + std::max(allowance, options_.stuck_after), waits};
 }
 
-void Watchdog::Loop::Stop() {
+void Watchdog::Loop::Stop(bool failed) {
   if (!thread_.joinable()) {
     return;
   }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
+    failed_ = failed;
   }
   net_->Wake();
   thread_.join();
@@ -238,7 +241,11 @@ bool Watchdog::Loop::TakeMessage(int rank, const PeerMessage& message) {
     case MessageType::kHello:
       return false;
     case MessageType::kBeat:
-      peer.waits_too_long = message.detail != 0;
+      peer.waits_too_long = (message.detail & internal::kWaits) != 0;
+      if ((message.detail & internal::kAskedToStop) != 0 &&
+          options_.stop != nullptr) {
+        options_.stop->Set();
+      }
       return true;
     case MessageType::kAccuse:
       if (!IsRank(message.rank) || !IsRank(message.by) || message.detail < 1 ||
@@ -307,6 +314,14 @@ void Watchdog::Loop::BeginToLeave() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (stop_ && leave_deadline_ == kNever) {
     leave_deadline_ = now_ + 2 * options_.interval;
+    // Who ends because another is lost is not to blame.
+    if (failed_ && lost_.empty()) {
+      net_->Broadcast({.type = MessageType::kAccuse,
+                       .detail = static_cast<std::uint8_t>(LossReason::kFailed),
+                       .rank = options_.rank,
+                       .by = options_.rank},
+                      /*must_arrive=*/true);
+    }
     net_->Broadcast({.type = MessageType::kLeave}, /*must_arrive=*/true);
   }
 }
@@ -314,7 +329,10 @@ void Watchdog::Loop::BeginToLeave() {
 void Watchdog::Loop::SendBeats() {
   const Progress mine = progress();
   PeerMessage beat;
-  beat.detail = mine.waits && now_ > mine.deadline ? 1 : 0;
+  const bool asked = options_.stop != nullptr && options_.stop->is_set();
+  beat.detail = static_cast<std::uint8_t>(
+      (mine.waits && now_ > mine.deadline ? internal::kWaits : 0) +
+      (asked ? internal::kAskedToStop : 0));
   // A beat that cannot be sent now is worth nothing later.
   net_->Broadcast(beat, /*must_arrive=*/false);
 }
@@ -360,7 +378,12 @@ void Watchdog::Loop::Accuse(int rank, const Loss& loss) {
       !lost_.Add(rank, loss)) {
     return;
   }
-  Log(LogLevel::kError, "watchdog", lost_.Describe(rank));
+  // One who failed may have failed with this rank, which will say so itself.
+  if (loss.reason == LossReason::kFailed) {
+    is_one_unsaid_ = true;
+  } else {
+    Log(LogLevel::kError, "watchdog", lost_.Describe(rank));
+  }
   if (lost_.size() <= kMostRelayed) {
     net_->Broadcast({.type = MessageType::kAccuse,
                      .detail = static_cast<std::uint8_t>(loss.reason),
@@ -382,6 +405,9 @@ void Watchdog::Loop::TellCaller() {
   // Before the caller can end the process: its connections close with it.
   net_->Broadcast({.type = MessageType::kReported}, /*must_arrive=*/true);
   const absl::Status status = lost_.ToStatus();
+  if (is_one_unsaid_) {
+    Log(LogLevel::kError, "watchdog", status.message());
+  }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     status_ = status;
@@ -444,7 +470,11 @@ absl::Status Watchdog::status() const {
 }
 
 void Watchdog::Stop() {
-  loop_->Stop();
+  loop_->Stop(/*failed=*/false);
+}
+
+void Watchdog::Fail() {
+  loop_->Stop(/*failed=*/true);
 }
 
 }  // namespace rtpurbo

@@ -10,6 +10,7 @@
 //   a process is stopped, its host  no beat for `limit`          limit + 3 i
 //     hangs or its link is down       (i: the interval)
 //   a main thread makes no progress its own watchdog says so     stuck_after
+//   a rank ends with an error       it says so (Fail)            at once
 //
 // Who notices first tells all others, and each waits a little (two intervals
 // after a silence, else a quarter) so that what fell together is named
@@ -28,12 +29,17 @@
 // waits for other ranks (a collective, a barrier). Only if all ranks wait, for
 // longer than stuck_after, are they named for it.
 //
-// How the trainer uses it:
+// The beats also tell the others that a rank was asked to stop, so that those
+// who work while the rest waits hear of it.
+//
+// How a command uses it (launch/run_session.h):
 //   1. Open() on every rank; exchange address() by any means (bootstrap).
 //   2. Start(addresses, fn), all ranks; fn aborts the communicators.
-//   3. Beat() every step, micro-batch and file written; Beat(a) before a long
-//      piece of work of at most a; BeginWait() before each collective.
-//   4. When a call fails: status() says whose fault it was; exit code 6.
+//   3. Beat() between pieces of work; Beat(a) before a long one of at most a.
+//      Communicator::set_watchdog() calls BeginWait() before each collective
+//      and Beat() after it.
+//   4. When a call fails: status() says whose fault it was; Fail(); exit code
+//      6.
 //   5. Stop() after the last collective, in any order of ranks.
 
 #ifndef RTPURBO_DIST_WATCHDOG_H_
@@ -47,6 +53,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/core/stop_request.h"
 
 namespace rtpurbo {
 
@@ -67,6 +74,8 @@ struct WatchdogOptions {
   // after the report. A main thread that is blocked in a library cannot be
   // freed in another way.
   std::chrono::milliseconds kill_after{0};
+  // If not null: of this rank. Set when that of another rank is.
+  StopRequest* stop = nullptr;
 };
 
 // Threads: Beat(), BeginWait() and status() from any; the others from one.
@@ -108,6 +117,9 @@ class Watchdog {
   // Leaves in order: the others go on without this rank. Takes two intervals
   // at most, or as long as `report` runs, which is not called afterwards.
   void Stop();
+  // The same, but tells the others that this rank is lost, because it ends with
+  // an error.
+  void Fail();
 
  private:
   class Loop;

@@ -1,13 +1,7 @@
 #include "launch/run_flags.h"
 
-#include <algorithm>
-#include <cstdlib>
-#include <thread>
-
 #include "configs/load.h"
 #include "data/file_system.h"
-#include "kernels/core/parallel.h"
-#include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
 
@@ -32,20 +26,6 @@ absl::StatusOr<configs::Run> RunFlags::Load(int num_ranks) const {
   }
   return LoadRun(run.empty() ? JoinPath(out, "run.textproto") : run, set,
                  num_ranks);
-}
-
-absl::StatusOr<std::unique_ptr<Conversion>> RunFlags::Open(
-    const Device& device, const Bootstrap& ranks) const {
-  ASSIGN_OR_RETURN(const configs::Run loaded, Load(ranks.size()));
-  if (loaded.threads() > 0) {
-    SetNumThreads(static_cast<int>(loaded.threads()));
-  } else if (std::getenv("RTPURBO_THREADS") == nullptr) {
-    const int share = static_cast<int>(std::thread::hardware_concurrency()) /
-                      ranks.local_size();
-    SetNumThreads(std::clamp(share, 1, NumThreads()));
-  }
-  return Conversion::Open(device.ctx(), RealFileSystem(), ranks.world(), loaded,
-                          out);
 }
 
 }  // namespace rtpurbo

@@ -3,15 +3,12 @@
 #ifndef RTPURBO_LAUNCH_RUN_FLAGS_H_
 #define RTPURBO_LAUNCH_RUN_FLAGS_H_
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "configs/schema/run.pb.h"
-#include "dist/bootstrap.h"
 #include "launch/flags.h"
-#include "trainer/conversion/conversion.h"
 
 namespace rtpurbo {
 
@@ -25,10 +22,6 @@ struct RunFlags {
   // was made with (out/run.textproto).
   // Returns InvalidArgument if --out is missing, or as LoadRun().
   absl::StatusOr<configs::Run> Load(int num_ranks = 1) const;
-  // Load(), then the run in its folder. Both must outlive it. Sets the number
-  // of threads: the ranks of a host share its processors.
-  absl::StatusOr<std::unique_ptr<Conversion>> Open(
-      const Device& device, const Bootstrap& ranks) const;
 };
 
 }  // namespace rtpurbo

@@ -139,22 +139,25 @@ absl::Status LoadPieces(const ExecContext& ctx, const Checkpoint& checkpoint,
 absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
                        Communicator& ranks, const std::string& folder,
                        const std::string& config_text,
-                       const Optimizer& optimizer, const StageState& state) {
+                       const Optimizer& optimizer, const StageState& state,
+                       std::int64_t incarnation) {
   const std::vector<Piece> pieces = AllPieces(ctx, optimizer, Which::kFirst);
   CopyPieces(ctx, pieces, Direction::kToHost);
   RETURN_IF_ERROR(OnFirstRank(ctx, ranks, [&] {
-    return PrepareCheckpoint(files, folder, state.step);
+    return PrepareCheckpoint(files, folder, state.step, incarnation);
   }));
   const auto write = [&]() -> absl::StatusOr<std::string> {
-    ASSIGN_OR_RETURN(const CheckpointFile file,
-                     WriteCheckpointFile(files, folder, state.step,
-                                         ranks.rank(), PartsOf(pieces)));
+    ASSIGN_OR_RETURN(
+        const CheckpointFile file,
+        WriteCheckpointFile(files, folder, state.step, ranks.rank(),
+                            PartsOf(pieces), incarnation));
     return file.SerializeAsString();
   };
   ASSIGN_OR_RETURN(const std::vector<std::string> records,
                    GatherResults(ctx, ranks, write()));
   CheckpointContents contents;
   contents.step = state.step;
+  contents.incarnation = incarnation;
   contents.config = config_text;
   contents.state = {{"bad_steps", absl::StrCat(state.bad_steps)},
                     {"best_step", absl::StrCat(state.best_step)},

@@ -32,10 +32,12 @@ struct StageState {
 // Writes and commits the checkpoint of state.step, and names the best one.
 // Collective over `ranks`, all ranks of the run, which get the same result. Of
 // replicas the first writes.
+//   incarnation: of the run, as for PrepareCheckpoint().
 absl::Status SaveStage(const ExecContext& ctx, FileSystem& files,
                        Communicator& ranks, const std::string& folder,
                        const std::string& config_text,
-                       const Optimizer& optimizer, const StageState& state);
+                       const Optimizer& optimizer, const StageState& state,
+                       std::int64_t incarnation = 0);
 
 // Fills weights and moments from a checkpoint.
 absl::StatusOr<StageState> LoadStage(const ExecContext& ctx,

@@ -45,9 +45,17 @@ class Loop {
   absl::Status CleanAfterResume(const std::string& dir);
   absl::Status RunStep();
   absl::Status Update(StepRecord* record);
+  absl::Status StopIfAsked();
   absl::StatusOr<StepSums> Accumulate();
+  absl::Status Failed(const absl::Status& status);
   absl::Status MeasureIfDue(StepRecord* record);
   absl::Status SaveIfDue();
+  absl::Status Save();
+  absl::Status RemoveOld() {
+    return RemoveOldCheckpoints(
+        files_, options_.folder, options_.keep_last,
+        [this](std::int64_t step) { return SaveIsDueAt(step); });
+  }
   absl::Status Record(const StepRecord& record) {
     return OnFirstRank(ctx_, ranks_, [&] { return recorder_.Record(record); });
   }
@@ -58,9 +66,11 @@ class Loop {
       Log(level, stage_.name(), message, fields);
     }
   }
-  bool HeldOutIsDue() const {
-    return state_.step % options_.held_out_every == 0 ||
-           state_.step == options_.steps;
+  bool HeldOutIsDueAt(std::int64_t step) const {
+    return step % options_.held_out_every == 0 || step == options_.steps;
+  }
+  bool SaveIsDueAt(std::int64_t step) const {
+    return HeldOutIsDueAt(step) || step % options_.checkpoint_every == 0;
   }
 
   ExecContext ctx_;
@@ -71,6 +81,7 @@ class Loop {
   Recorder& recorder_;
   Optimizer optimizer_;
   StageState state_;
+  bool is_asked_to_stop_ = false;  // the same on all ranks
 };
 
 absl::StatusOr<TrainResult> Loop::Run() {
@@ -78,11 +89,14 @@ absl::StatusOr<TrainResult> Loop::Run() {
   while (state_.step < options_.steps) {
     RETURN_IF_ERROR(RunStep());
   }
-  ASSIGN_OR_RETURN(
-      const Checkpoint checkpoint,
-      Checkpoint::Open(
-          files_, JoinPath(options_.folder, CheckpointName(state_.best_step))));
-  RETURN_IF_ERROR(LoadWeights(ctx_, checkpoint, optimizer_.tensors()));
+  const auto load_best = [this]() -> absl::Status {
+    ASSIGN_OR_RETURN(
+        const Checkpoint checkpoint,
+        Checkpoint::Open(files_, JoinPath(options_.folder,
+                                          CheckpointName(state_.best_step))));
+    return LoadWeights(ctx_, checkpoint, optimizer_.tensors());
+  };
+  RETURN_IF_ERROR(AgreeOn(ctx_, ranks_, load_best()));
   return TrainResult{state_.best_step, state_.first_held_out,
                      state_.best_held_out};
 }
@@ -123,13 +137,18 @@ absl::StatusOr<std::string> Loop::NewestCheckpoint() {
 }
 
 absl::Status Loop::Resume(const std::string& dir) {
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(files_, dir));
-  if (checkpoint.config() != options_.config_text) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(dir, " was made with another configuration; remove ",
-                     options_.folder, " to start the stage again"));
-  }
-  ASSIGN_OR_RETURN(state_, LoadStage(ctx_, checkpoint, optimizer_));
+  const auto load = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                     Checkpoint::Open(files_, dir));
+    if (checkpoint.config() != options_.config_text) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(dir, " was made with another configuration; remove ",
+                       options_.folder, " to start the stage again"));
+    }
+    ASSIGN_OR_RETURN(state_, LoadStage(ctx_, checkpoint, optimizer_));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(AgreeOn(ctx_, ranks_, load()));
   return OnFirstRank(ctx_, ranks_, [&] { return CleanAfterResume(dir); });
 }
 
@@ -137,8 +156,7 @@ absl::Status Loop::Resume(const std::string& dir) {
 absl::Status Loop::CleanAfterResume(const std::string& dir) {
   RETURN_IF_ERROR(RemoveCheckpointsAfter(files_, options_.folder, state_.step));
   RETURN_IF_ERROR(SetBestCheckpoint(files_, options_.folder, state_.best_step));
-  RETURN_IF_ERROR(
-      RemoveOldCheckpoints(files_, options_.folder, options_.keep_last));
+  RETURN_IF_ERROR(RemoveOld());
   Log(LogLevel::kInfo, stage_.name(), "resuming after a checkpoint",
       {{"step", state_.step}, {"of", options_.steps}, {"folder", dir}});
   return recorder_.Resume(stage_.name(), state_.step);
@@ -155,19 +173,40 @@ absl::Status Loop::RunStep() {
   record.seconds = Seconds() - start;
   RETURN_IF_ERROR(MeasureIfDue(&record));
   RETURN_IF_ERROR(Record(record));
-  return SaveIfDue();
+  RETURN_IF_ERROR(SaveIfDue());
+  return StopIfAsked();
+}
+
+absl::Status Loop::StopIfAsked() {
+  if (!is_asked_to_stop_ || state_.step == options_.steps) {
+    return absl::OkStatus();
+  }
+  if (!SaveIsDueAt(state_.step)) {
+    RETURN_IF_ERROR(Save());
+  }
+  return absl::CancelledError(
+      absl::StrCat(stage_.name(), " was stopped after step ", state_.step,
+                   " of ", options_.steps, ", as asked, with a checkpoint in ",
+                   options_.folder, "; start the same command again to go on"));
 }
 
 absl::Status Loop::Update(StepRecord* record) {
-  ASSIGN_OR_RETURN(const StepSums sums, Accumulate());
+  const absl::StatusOr<StepSums> accumulated = Accumulate();
+  if (!accumulated.ok()) {
+    return Failed(accumulated.status());
+  }
+  const StepSums& sums = *accumulated;
   record->loss = sums.loss / sums.rows;
   record->kl = sums.kl / sums.rows;
   record->tokens = sums.tokens;
   record->label_tokens = static_cast<std::int64_t>(sums.rows);
   RETURN_IF_ERROR(optimizer_.SumReplicas());
-  ASSIGN_OR_RETURN(const double squares,
-                   SumOverRanks(ctx_, ranks_, optimizer_.GradSquares()));
-  record->grad_norm = std::sqrt(squares);
+  const bool may_go_on = options_.control.MayGoOn();
+  ASSIGN_OR_RETURN(const std::vector<double> sums_over_ranks,
+                   SumOverRanks(ctx_, ranks_,
+                                {optimizer_.GradSquares(), may_go_on ? 0.0 : 1.0}));
+  record->grad_norm = std::sqrt(sums_over_ranks[0]);
+  is_asked_to_stop_ = sums_over_ranks[1] > 0;
   if (std::isfinite(record->loss) && std::isfinite(record->grad_norm)) {
     state_.bad_steps = 0;
     optimizer_.Step(state_.step, record->learning_rate, record->grad_norm);
@@ -190,6 +229,15 @@ absl::Status Loop::Update(StepRecord* record) {
       "; try a lower learning rate"));
 }
 
+// The error of a piece of work that the others do not know of: they hear why
+// this rank ends, wherever they wait. If another rank has failed before, so
+// that this one could not go on, what that one said.
+absl::Status Loop::Failed(const absl::Status& status) {
+  RETURN_IF_ERROR(ranks_.Poll());
+  ranks_.Abort(status.message());
+  return status;
+}
+
 absl::StatusOr<StepSums> Loop::Accumulate() {
   const std::int64_t n = stage_.num_micro_batches();
   double rows = 0;
@@ -199,6 +247,7 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
   }
   const auto run = [&](std::int64_t i,
                        bool counts) -> absl::StatusOr<std::vector<double>> {
+    options_.control.MayGoOn();  // a sign of life
     StepSums sums;
     RETURN_IF_ERROR(stage_.RunMicroBatch(
         state_.step, i, counts ? static_cast<float>(1 / rows) : 0.0F, &sums));
@@ -217,18 +266,21 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
 }
 
 absl::Status Loop::MeasureIfDue(StepRecord* record) {
-  if (!HeldOutIsDue()) {
+  if (!HeldOutIsDueAt(state_.step)) {
     return absl::OkStatus();
   }
   const auto measure =
       [this](std::int64_t i,
              bool /*counts*/) -> absl::StatusOr<std::vector<double>> {
+    options_.control.MayGoOn();
     ASSIGN_OR_RETURN(const double mean, stage_.HeldOutMean(i));
     return std::vector<double>{mean};
   };
-  ASSIGN_OR_RETURN(const auto means,
-                   ShareOut(ctx_, ranks_, stage_.num_held_out(), measure));
-  for (const std::vector<double>& one : means) {
+  const auto means = ShareOut(ctx_, ranks_, stage_.num_held_out(), measure);
+  if (!means.ok()) {
+    return Failed(means.status());
+  }
+  for (const std::vector<double>& one : *means) {
     record->held_out.push_back(one[0]);
   }
   const double mean = Mean(record->held_out);
@@ -246,14 +298,14 @@ absl::Status Loop::MeasureIfDue(StepRecord* record) {
 }
 
 absl::Status Loop::SaveIfDue() {
-  if (!HeldOutIsDue() && state_.step % options_.checkpoint_every != 0) {
-    return absl::OkStatus();
-  }
+  return SaveIsDueAt(state_.step) ? Save() : absl::OkStatus();
+}
+
+absl::Status Loop::Save() {
   RETURN_IF_ERROR(SaveStage(ctx_, files_, ranks_, options_.folder,
-                            options_.config_text, optimizer_, state_));
-  return OnFirstRank(ctx_, ranks_, [this] {
-    return RemoveOldCheckpoints(files_, options_.folder, options_.keep_last);
-  });
+                            options_.config_text, optimizer_, state_,
+                            options_.control.incarnation));
+  return OnFirstRank(ctx_, ranks_, [this] { return RemoveOld(); });
 }
 
 }  // namespace

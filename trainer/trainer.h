@@ -8,6 +8,10 @@
 // rank writes its own part of a checkpoint; the first commits it, keeps the
 // folder and records.
 //
+// Asked to stop, on any rank, it does so after the step that it is in: the word
+// rides on the sum of the gradient's squares, so that all ranks stop after the
+// same one, with a checkpoint.
+//
 // Nothing is lost on a crash: the loop resumes at the stage's last intact
 // checkpoint, and ends with the bytes of a run that was never interrupted.
 
@@ -23,6 +27,7 @@
 #include "data/file_system.h"
 #include "dist/communicator.h"
 #include "trainer/optimizer.h"
+#include "trainer/run_control.h"
 #include "trainer/schedule.h"
 #include "trainer/stage.h"
 
@@ -52,6 +57,7 @@ struct TrainOptions {
   std::int64_t keep_last = 2;         // checkpoints, besides the best
   std::string folder;                 // of the checkpoints
   std::string config_text;            // stored in each checkpoint
+  RunControl control;
 };
 
 // What becomes of the numbers: a file, a picture. Used by the first rank alone.
@@ -71,11 +77,13 @@ struct TrainResult {
 };
 
 // Trains `stage` to the end. Weights are those of the best checkpoint after it.
-// Collective over `ranks`, all ranks of the run. After an error other ranks may
-// still wait for this one: it has to end.
-// Returns Aborted after the third step in a row whose loss or gradient is not
-// finite (such steps are skipped), FailedPrecondition if the checkpoints that
-// are there are of another configuration or none is intact, or what files say.
+// Collective over `ranks`, all ranks of the run. An error of one rank is told
+// to the others, who return it when they call the next time; those who wait for
+// this one inside the model may still do so: it has to end.
+// Returns Cancelled when it was asked to stop and has; Aborted after the third
+// step in a row whose loss or gradient is not finite (such steps are skipped),
+// FailedPrecondition if the checkpoints that are there are of another
+// configuration or none is intact, or what files say.
 absl::StatusOr<TrainResult> Train(const ExecContext& ctx, FileSystem& files,
                                   Communicator& ranks, Stage& stage,
                                   const TrainOptions& options,

@@ -1,19 +1,15 @@
 // rtpurbo run, and one command for each of its stages.
 
-#include "trainer/conversion/conversion.h"
-
 #include <iostream>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "data/file_system.h"
-#include "dist/bootstrap.h"
-#include "kernels/core/context.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
 #include "launch/run_flags.h"
+#include "launch/run_session.h"
 
 namespace rtpurbo {
 namespace {
@@ -35,16 +31,15 @@ class ConversionCommand : public Command {
   void AddFlags(FlagSet* flags) override { flags_.AddTo(flags); }
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
-    ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(const auto ranks, Bootstrap::Open());
-    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device, *ranks));
-    const std::string stage = about_.name;
-    RETURN_IF_ERROR(stage == "run" ? conversion->MakeAll()
-                                   : conversion->Make(stage));
-    if (ranks->rank() == 0) {
-      std::cout << "report: " << JoinPath(flags_.out, "report.html") << "\n";
-    }
-    return ranks->Close();
+    return InRunSession(flags_, [this](RunSession& session) -> absl::Status {
+      const std::string stage = about_.name;
+      RETURN_IF_ERROR(stage == "run" ? session.conversion().MakeAll()
+                                     : session.conversion().Make(stage));
+      if (session.is_first()) {
+        std::cout << "report: " << JoinPath(flags_.out, "report.html") << "\n";
+      }
+      return absl::OkStatus();
+    });
   }
 
  private:

@@ -5,14 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "data/file_system.h"
-#include "dist/bootstrap.h"
-#include "kernels/core/context.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
 #include "launch/run_flags.h"
+#include "launch/run_session.h"
 #include "trainer/conversion/ask_foreign.h"
-#include "trainer/conversion/conversion.h"
 
 namespace rtpurbo {
 namespace {
@@ -39,12 +36,11 @@ class EvaluateCommand : public Command {
   }
 
   absl::Status Run(const std::vector<std::string>& /*arguments*/) override {
-    ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
-    ASSIGN_OR_RETURN(const auto ranks, Bootstrap::Open());
-    ASSIGN_OR_RETURN(const auto conversion, flags_.Open(*device, *ranks));
-    RETURN_IF_ERROR(questions_.empty() ? conversion->Make("evaluate")
-                                       : Ask(conversion->run()));
-    return ranks->Close();
+    return InRunSession(flags_, [this](RunSession& session) {
+      Conversion& conversion = session.conversion();
+      return questions_.empty() ? conversion.Make("evaluate")
+                                : Ask(conversion.run());
+    });
   }
 
  private:

@@ -62,6 +62,7 @@ TEST_F(CheckpointFolderTest, ListsTheCommittedOnesNewestFirst) {
     ASSERT_OK(Save(step));
   }
   ASSERT_OK(PrepareCheckpoint(files_, root_, 50));
+  ASSERT_OK(PrepareCheckpoint(files_, root_, 51, 7));
   for (const char* name : {"step_00000060", "step_8/x", "step_+0000061"}) {
     ASSERT_OK(files_.CreateDirectories(root_ + "/" + name));
   }
@@ -131,12 +132,30 @@ TEST_F(CheckpointFolderTest, KeepsTheNewestAndTheBest) {
   }
   ASSERT_OK(SetBestCheckpoint(files_, root_, 2));
   ASSERT_OK(PrepareCheckpoint(files_, root_, 3));  // an interrupted one
+  ASSERT_OK(PrepareCheckpoint(files_, root_, 5, 7));
+  for (const char* name : {"step_00000003.x.tmp", "step_00000003.0.tmp"}) {
+    ASSERT_OK(files_.CreateDirectories(root_ + "/" + name));  // not ours
+  }
   ASSERT_OK(RemoveOldCheckpoints(files_, root_, 2));
   EXPECT_THAT(
       *files_.List(root_),
-      ElementsAre("best", "step_00000002", "step_00000004", "step_00000005"));
+      ElementsAre("best", "step_00000002", "step_00000003.0.tmp",
+                  "step_00000003.x.tmp", "step_00000004", "step_00000005"));
   ASSERT_OK(RemoveCheckpointsAfter(files_, root_, 4));
   EXPECT_THAT(Steps(), ElementsAre(4, 2));
+}
+
+// Steps of 10 count; 35 and 37 were made to stop there.
+TEST_F(CheckpointFolderTest, ThoseThatDoNotCountGoWithTheNextOne) {
+  const auto counts = [](std::int64_t step) { return step % 10 == 0; };
+  for (const std::int64_t step : {10, 20, 30, 35, 37}) {
+    ASSERT_OK(Save(step));
+  }
+  ASSERT_OK(RemoveOldCheckpoints(files_, root_, 2, counts));
+  EXPECT_THAT(Steps(), ElementsAre(37, 30, 20));
+  ASSERT_OK(Save(40));
+  ASSERT_OK(RemoveOldCheckpoints(files_, root_, 2, counts));
+  EXPECT_THAT(Steps(), ElementsAre(40, 30));
 }
 
 TEST_F(CheckpointFolderTest, FailureWhileRemovingLeavesWhatIsKept) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -154,6 +155,38 @@ TEST_F(CheckpointTest, PartsThatAreNoCoverAreNotCommitted) {
   EXPECT_THAT(commit({{0, 4}}),
               StatusIs(refused, HasSubstr("10 elements, but parts up to 4")));
   EXPECT_THAT(commit({{0, 10}, {0, 10}}), StatusIs(refused));
+}
+
+// Two starts of a run write the same step at once: neither meets a file of the
+// other, and each commits its own.
+TEST_F(CheckpointTest, IncarnationsDoNotWriteToTheSameFiles) {
+  const auto write = [&](std::int64_t incarnation, std::uint64_t seed) {
+    RankParts whole(model_, 0, 1);
+    whole.Fill(seed);
+    return *WriteCheckpointFile(files_, root_, 40, 0, whole.parts(),
+                                incarnation);
+  };
+  const auto commit = [&](std::int64_t incarnation, std::uint64_t seed,
+                          const CheckpointFile& file) {
+    return CommitCheckpoint(files_, root_,
+                            {.step = 40,
+                             .config = "",
+                             .state = {{"seed", std::to_string(seed)}},
+                             .files = {file},
+                             .incarnation = incarnation});
+  };
+  for (const std::int64_t incarnation : {1, 2}) {
+    ASSERT_OK(PrepareCheckpoint(files_, root_, 40, incarnation));
+  }
+  const CheckpointFile old = write(1, 5);
+  const CheckpointFile file = write(2, 6);
+  ASSERT_OK(PrepareCheckpoint(files_, root_, 40, 3));
+  for (const auto& [incarnation, seed, written] :
+       {std::tuple{2, 6, file}, {1, 5, old}}) {
+    ASSERT_OK(commit(incarnation, static_cast<std::uint64_t>(seed), written));
+    ASSERT_OK(VerifyCheckpoint(files_, step_));
+    ASSERT_OK(LoadModel(files_, step_, model_, 1));
+  }
 }
 
 TEST_F(CheckpointTest, MissingAndShortFilesAreFound) {

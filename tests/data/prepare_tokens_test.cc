@@ -41,9 +41,11 @@ class PrepareTokensTest : public ::testing::Test {
   absl::StatusOr<PrepareCounts> Prepare(FileSystem& files,
                                         const std::vector<std::string>& inputs,
                                         const std::string& path) {
-    return PrepareTokens(
-        files, inputs, TinyTokenizer(), "tok", HeldOutRule(), path,
-        [this](const PrepareCounts& counts) { progress_.push_back(counts); });
+    return PrepareTokens(files, inputs, TinyTokenizer(), "tok", HeldOutRule(),
+                         path, [this](const PrepareCounts& counts) {
+                           progress_.push_back(counts);
+                           return may_go_on_;
+                         });
   }
 
   FileSystem& files_ = RealFileSystem();
@@ -51,7 +53,16 @@ class PrepareTokensTest : public ::testing::Test {
   std::string in_ = directory_ / "in";
   std::string path_ = directory_ / "tokens.h5";
   std::vector<PrepareCounts> progress_;
+  absl::Status may_go_on_;
 };
+
+TEST_F(PrepareTokensTest, EndsWhereProgressSaysSo) {
+  may_go_on_ = absl::CancelledError("asked to stop");
+  EXPECT_THAT(Prepare(files_, {in_}, path_),
+              StatusIs(absl::StatusCode::kCancelled, "asked to stop"));
+  EXPECT_EQ(progress_.size(), 1U);
+  EXPECT_FALSE(*files_.Exists(path_));
+}
 
 TEST_F(PrepareTokensTest, AFolderBecomesDocumentsInOrder) {
   ASSERT_OK_AND_ASSIGN(const PrepareCounts counts,

@@ -90,9 +90,10 @@ TEST(AgreeTest, SumsAreTakenInRankOrder) {
   RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
     const std::vector<double> said = {1, 1e16, -1e16};
     ASSERT_OK_AND_ASSIGN(
-        const double sum,
-        SumOverRanks(ctx, comm, said[static_cast<std::size_t>(comm.rank())]));
-    EXPECT_EQ(sum, 0);
+        const std::vector<double> sums,
+        SumOverRanks(ctx, comm,
+                     {said[static_cast<std::size_t>(comm.rank())], 1}));
+    EXPECT_EQ(sums, (std::vector<double>{0, 3}));
   });
 }
 

@@ -19,18 +19,22 @@
 
 namespace rtpurbo::testing {
 
-// Watchdogs, and (the last ones) impostors
-// that join like a rank and then do what the test wants.
+// Watchdogs, and (the last ones) impostors that join like a rank and then do
+// what the test wants.
 class TestRun {
  public:
   explicit TestRun(int num_watchdogs, int num_impostors = 0,
-                   const WatchdogOptions& options = ShortOptions(0, 1))
+                   const WatchdogOptions& options = ShortOptions(0, 1),
+                   std::vector<StopRequest>* stops = nullptr)
       : reports_(static_cast<std::size_t>(num_watchdogs)) {
     const int size = num_watchdogs + num_impostors;
     for (int rank = 0; rank < num_watchdogs; ++rank) {
       WatchdogOptions mine = options;
       mine.rank = rank;
       mine.size = size;
+      if (stops != nullptr) {
+        mine.stop = &(*stops)[static_cast<std::size_t>(rank)];
+      }
       auto watchdog = Watchdog::Open(mine);
       CHECK(watchdog.ok()) << watchdog.status();
       watchdogs_.push_back(*std::move(watchdog));

@@ -74,21 +74,31 @@ std::vector<std::string> TestRunArguments(
   return arguments;
 }
 
+std::vector<std::string> RankWords(int num_ranks,
+                                   const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {"timeout", "--kill-after=5", "200"};
+  if (num_ranks > 1) {
+    words.insert(words.end(),
+                 {RTPURBO_MPIEXEC, "-n", std::to_string(num_ranks)});
+  }
+  words.emplace_back(RTPURBO_BINARY);
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return words;
+}
+
+std::vector<std::string> RankEnvironment() {
+  return {"ASAN_OPTIONS=detect_leaks=0",  // MPI's plug-ins leave some
+          "OMPI_ALLOW_RUN_AS_ROOT=1",
+          "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "OMPI_MCA_plm_rsh_agent=/bin/false",
+          "OMPI_MCA_rmaps_base_oversubscribe=1",
+          "OMPI_MCA_hwloc_base_binding_policy=none",
+          "OMPI_MCA_mca_base_component_show_load_errors=0"};
+}
+
 Finished RunBinaryOnRanks(int num_ranks,
                           const std::vector<std::string>& arguments) {
-  std::vector<std::string> words = {
-      "timeout", "--kill-after=5",          "200",         RTPURBO_MPIEXEC,
-      "-n",      std::to_string(num_ranks), RTPURBO_BINARY};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  return RunWords(
-      words,
-      {"ASAN_OPTIONS=detect_leaks=0",  // MPI's plug-ins leave some
-       "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-       "OMPI_MCA_plm_rsh_agent=/bin/false",
-       "OMPI_MCA_rmaps_base_oversubscribe=1",
-       "OMPI_MCA_hwloc_base_binding_policy=none",
-       "OMPI_MCA_mca_base_component_show_load_errors=0"},
-      "");
+  return RunWords(RankWords(num_ranks, arguments), RankEnvironment(), "");
 }
 
 }  // namespace rtpurbo::testing

@@ -27,6 +27,13 @@ std::vector<std::string> TestRunArguments(
     const std::string& command, const std::string& model,
     const std::string& out, const std::vector<std::string>& edits = {});
 
+// The command line that does so on so many ranks, by mpirun if it is more than
+// one, for 200 seconds at most; and what it needs in the environment.
+// REQUIRES: the build has MPI, or one rank.
+std::vector<std::string> RankWords(int num_ranks,
+                                   const std::vector<std::string>& arguments);
+std::vector<std::string> RankEnvironment();
+
 // Starts so many ranks of it by mpirun, for 200 seconds at most. What they
 // print is mixed. REQUIRES: the build has MPI.
 Finished RunBinaryOnRanks(int num_ranks,

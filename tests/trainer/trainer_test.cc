@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ class Chase : public Stage {
   }
   absl::Status RunMicroBatch(std::int64_t step, std::int64_t micro_batch,
                              float scale, StepSums* sums) override {
+    this_step = step + 1;
     const float rows = micro_batch == 0 ? 3 : 300;
     for (int i = 0; i < 3; ++i) {
       const float gap =
@@ -66,6 +68,7 @@ class Chase : public Stage {
 
   std::vector<float> weight() const { return ToHost<float>(ctx_, weight_); }
 
+  std::int64_t this_step = 0;
   std::int64_t bad_from = 0;
   std::int64_t bad_to = 0;
 
@@ -103,6 +106,9 @@ class TrainerTest : public ::testing::Test {
   absl::StatusOr<TrainResult> Go(FileSystem& files, const std::string& folder,
                                  Chase* stage, Steps* steps) {
     options_.folder = folder;
+    options_.control.may_go_on = [this, stage] {
+      return !stop_after_.contains(stage->this_step);
+    };
     return Train(ctx(), files, solo_, *stage, options_, *steps);
   }
 
@@ -110,6 +116,7 @@ class TrainerTest : public ::testing::Test {
   TemporaryDirectory directory_{TemporaryDirectory::Where::kInMemory};
   SoloCommunicator solo_;
   TrainOptions options_;
+  std::set<std::int64_t> stop_after_;  // steps
 };
 
 TEST_F(TrainerTest, RecordsEveryStepAndTheHeldOutKlWhenDue) {
@@ -189,6 +196,41 @@ TEST_F(TrainerTest, InterruptedAnywhereItEndsWithTheSameBytes) {
     ASSERT_OK(RealFileSystem().RemoveTree(folder));
   }
   EXPECT_GT(resumed, 10);
+}
+
+// Also the checkpoints that are kept are the same, though one was made to stop.
+TEST_F(TrainerTest, StoppedAfterAnyStepsItEndsWithTheSameBytes) {
+  Chase whole(ctx());
+  Steps steps;
+  ASSERT_OK(Go(RealFileSystem(), directory_ / "whole", &whole, &steps));
+  ASSERT_OK_AND_ASSIGN(const std::string expected,
+                       DigestOf(RealFileSystem(), directory_ / "whole"));
+  for (unsigned which = 1; which < (1U << 6); ++which) {
+    const std::string folder = directory_ / std::to_string(which);
+    stop_after_.clear();
+    for (std::int64_t step = 1; step <= 6; ++step) {
+      if ((which >> (step - 1) & 1U) != 0) {
+        stop_after_.insert(step);
+      }
+    }
+    for (const std::int64_t step : stop_after_) {
+      Chase stage(ctx());
+      const absl::Status status =
+          Go(RealFileSystem(), folder, &stage, &steps).status();
+      if (step < 6) {
+        EXPECT_THAT(status,
+                    StatusIs(absl::StatusCode::kCancelled,
+                             HasSubstr("stopped after step " +
+                                       std::to_string(step) + " of 6")));
+      } else {
+        EXPECT_OK(status);  // it is at its end
+      }
+    }
+    Chase stage(ctx());
+    ASSERT_OK(Go(RealFileSystem(), folder, &stage, &steps));
+    EXPECT_EQ(*DigestOf(RealFileSystem(), folder), expected) << which;
+    EXPECT_EQ(stage.weight(), whole.weight());
+  }
 }
 
 TEST_F(TrainerTest, OneBadStepIsSkipped) {

@@ -85,6 +85,7 @@ absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
                              done);
           }
           progress->Update({done, 0});
+          return run.MayGoOn("evaluate");
         }));
   }
   const auto table = [&]() -> absl::StatusOr<std::string> {

@@ -104,11 +104,13 @@ double Seconds() {
 
 absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
     const ExecContext& ctx, FileSystem& files, Communicator& ranks,
-    const configs::Run& run, const std::string& out) {
+    const configs::Run& run, const std::string& out,
+    const RunControl& control) {
   const auto make_folder = [&]() -> absl::Status {
-    // A run may go on with another number of processes.
+    // A run may go on with another number of processes, watched otherwise.
     configs::Run kept = run;
     kept.clear_mesh();
+    kept.clear_watch();
     RETURN_IF_ERROR(files.CreateDirectories(out));
     return files.WriteFileAtomically(JoinPath(out, "run.textproto"),
                                      ResolvedText(kept));
@@ -117,7 +119,7 @@ absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
   ASSIGN_OR_RETURN(auto mesh, MakeRunMesh(run.mesh(), ranks));
   ranks.set_timeout(kStageTimeout);
   return std::unique_ptr<Conversion>(
-      new Conversion(ctx, files, std::move(mesh), run, out));
+      new Conversion(ctx, files, std::move(mesh), run, out, control));
 }
 
 std::vector<std::string> Conversion::StageNames() {
@@ -171,6 +173,7 @@ absl::Status Conversion::RemoveOutputs(const std::string& stage) {
 // On the first rank: whether there is something to do, which then may start.
 absl::StatusOr<bool> Conversion::Begin(const std::string& stage) {
   using Action = StagePlan::Action;
+  RETURN_IF_ERROR(run_.MayGoOn(stage));
   ASSIGN_OR_RETURN(inputs_, InputsOf(stage));
   ASSIGN_OR_RETURN(const StagePlan plan, artefacts_.Plan(stage, inputs_));
   if (plan.action == Action::kSkip) {

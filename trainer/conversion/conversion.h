@@ -33,7 +33,8 @@ class Conversion {
   // outlive it.
   static absl::StatusOr<std::unique_ptr<Conversion>> Open(
       const ExecContext& ctx, FileSystem& files, Communicator& ranks,
-      const configs::Run& run, const std::string& out);
+      const configs::Run& run, const std::string& out,
+      const RunControl& control = {});
 
   // In the order in which they are made.
   static std::vector<std::string> StageNames();
@@ -51,8 +52,9 @@ class Conversion {
  private:
   Conversion(const ExecContext& ctx, FileSystem& files,
              std::unique_ptr<Mesh> mesh, const configs::Run& run,
-             const std::string& out)
-      : run_(ctx, files, std::move(mesh), run, out), artefacts_(files, out) {}
+             const std::string& out, const RunControl& control)
+      : run_(ctx, files, std::move(mesh), run, out, control),
+        artefacts_(files, out) {}
 
   absl::StatusOr<StageInputs> InputsOf(const std::string& stage);
   absl::StatusOr<bool> Begin(const std::string& stage);

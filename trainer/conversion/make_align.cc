@@ -70,6 +70,7 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   ProjectionAlignment stage(*model, stage_options, &projections);
   TrainOptions options = AlignTrainOptions(run.run());
   options.folder = run.Path(kFolder);
+  options.control = run.control();
   options.config_text = StageConfigText(run.run(), "align");
   Metrics metrics(run.files(), run.folder(), options.steps);
   ASSIGN_OR_RETURN(

@@ -82,6 +82,7 @@ absl::StatusOr<HeadMap> Calibration::Needle() {
   Scores scores;
   ProgressLine progress("calibrate needle", config_.needle_documents());
   for (std::int64_t i = 0; i < config_.needle_documents(); ++i) {
+    RETURN_IF_ERROR(run_.MayGoOn("calibrate"));
     ASSIGN_OR_RETURN(const NeedleDocument document,
                      stream_.CalibrationDocument(options, i));
     scores.push_back(NeedleScores(model_, document.tokens_T,
@@ -102,6 +103,7 @@ absl::StatusOr<HeadMap> Calibration::Effect(bool one_by_one) {
       config_.effect_documents() * static_cast<std::int64_t>(kinds.size());
   ProgressLine progress(absl::StrCat("calibrate ", method), all);
   for (std::int64_t i = 0; i < all; ++i) {
+    RETURN_IF_ERROR(run_.MayGoOn("calibrate"));
     const auto kind = static_cast<std::size_t>(i) % kinds.size();
     const std::int64_t index = i / static_cast<std::int64_t>(kinds.size());
     ASSIGN_OR_RETURN(

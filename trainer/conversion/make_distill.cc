@@ -61,6 +61,7 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
   SelfDistillation stage(*model, OptionsOf(run, mode, *stream, *labels));
   TrainOptions options = DistillTrainOptions(run.run());
   options.folder = run.Path(kFolder);
+  options.control = run.control();
   options.config_text = StageConfigText(run.run(), "distill");
   Metrics metrics(run.files(), run.folder(), options.steps);
   ASSIGN_OR_RETURN(

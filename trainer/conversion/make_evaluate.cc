@@ -97,6 +97,7 @@ absl::StatusOr<SparseMode> Evaluation::ReadMode(const std::string& folder) {
 }
 
 absl::StatusOr<Fidelity> Evaluation::Measure(const AskedModel& model) {
+  RETURN_IF_ERROR(run_.OnFirst([&] { return run_.MayGoOn("evaluate"); }));
   ASSIGN_OR_RETURN(const Fidelity fidelity,
                    measure_->Of(run_.ranks(), *model.model, model.mode));
   fidelity_.push_back(
@@ -110,7 +111,7 @@ absl::Status Evaluation::Ask(std::vector<AskedModel> models) {
   const auto num_questions = static_cast<std::int64_t>(asked_.questions.size());
   std::optional<ProgressLine> progress;
   std::int64_t first = 0;
-  const auto report = [&](std::int64_t done) {
+  const auto report = [&](std::int64_t done) -> absl::Status {
     if (!progress.has_value()) {
       first = done;
       if (done > 0) {
@@ -119,7 +120,7 @@ absl::Status Evaluation::Ask(std::vector<AskedModel> models) {
       }
       progress.emplace(absl::StrCat("evaluate ", num_models, " models"),
                        num_questions, done);
-      return;
+      return run_.MayGoOn("evaluate");
     }
     std::int64_t tokens = 0;
     for (std::int64_t i = first; i < done; ++i) {
@@ -128,6 +129,7 @@ absl::Status Evaluation::Ask(std::vector<AskedModel> models) {
           static_cast<std::int64_t>(question.prompt_T.size()) * num_models;
     }
     progress->Update({done, tokens});
+    return run_.MayGoOn("evaluate");
   };
   return AskQuestions(run_.ctx(), run_.files(), run_.ranks(), asked_, report);
 }

@@ -146,12 +146,14 @@ absl::StatusOr<StageResult> MakeLabels(RunContext& run) {
       RangeAttend(MakePatterns(model->config(), DenseMap(model->config())));
   const OrderedWork work = {
       [&](std::int64_t i) -> absl::StatusOr<std::string> {
+        run.GiveSignOfLife();
         ASSIGN_OR_RETURN(const Sequence sequence,
                          stream->At(missing[static_cast<std::size_t>(i)]));
         return LabelBytes(*model, sequence, dense);
       },
-      [&](std::int64_t, absl::string_view bytes) {
-        return writer.Append(bytes);
+      [&](std::int64_t, absl::string_view bytes) -> absl::Status {
+        RETURN_IF_ERROR(writer.Append(bytes));
+        return run.MayGoOn("labels");
       }};
   RETURN_IF_ERROR(ShareOutInOrder(run.ctx(), run.ranks(), 0,
                                   static_cast<std::int64_t>(missing.size()),

@@ -31,6 +31,7 @@ absl::StatusOr<StageResult> MakePrepare(RunContext& run) {
                     RuleOf(run.run().data()), run.Path("prepare/tokens.h5"),
                     [&](const PrepareCounts& now) {
                       progress.Update({now.files, now.tokens});
+                      return run.MayGoOn("prepare");
                     }));
   Log(LogLevel::kInfo, "prepare", "tokenized",
       {{"documents", counts.documents},

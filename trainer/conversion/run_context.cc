@@ -16,12 +16,21 @@ namespace rtpurbo {
 
 RunContext::RunContext(const ExecContext& ctx, FileSystem& files,
                        std::unique_ptr<Mesh> mesh, configs::Run run,
-                       std::string out)
+                       std::string out, RunControl control)
     : ctx_(ctx),
       files_(files),
       run_(std::move(run)),
       out_(std::move(out)),
+      control_(std::move(control)),
       mesh_(std::move(mesh)) {}
+
+absl::Status RunContext::MayGoOn(absl::string_view stage) const {
+  return control_.MayGoOn()
+             ? absl::OkStatus()
+             : absl::CancelledError(absl::StrCat(
+                   stage, " was stopped, as asked; what is written is kept: ",
+                   "start the same command again to go on"));
+}
 
 void RunContext::ShareModels(bool shared) {
   Communicator* const ranks = shared ? &mesh_->shard_sequence() : &solo_;

@@ -28,6 +28,7 @@
 #include "model/head_map.h"
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
+#include "trainer/run_control.h"
 
 namespace rtpurbo {
 
@@ -35,16 +36,23 @@ class RunContext {
  public:
   // `run` is complete and valid; `out` is the run's folder.
   RunContext(const ExecContext& ctx, FileSystem& files,
-             std::unique_ptr<Mesh> mesh, configs::Run run, std::string out);
+             std::unique_ptr<Mesh> mesh, configs::Run run, std::string out,
+             RunControl control);
 
   const ExecContext& ctx() const { return ctx_; }
   FileSystem& files() { return files_; }
   const configs::Run& run() const { return run_; }
   const std::string& folder() const { return out_; }
+  const RunControl& control() const { return control_; }
   // All ranks of the run.
   Communicator& ranks() { return mesh_->world(); }
   // Those that hold the same part of a model that is shared.
   Communicator& replicas() { return mesh_->along(MeshAxis::kReplica); }
+  // Between two pieces of work of a stage: OK, or Cancelled if the run was
+  // asked to stop.
+  absl::Status MayGoOn(absl::string_view stage) const;
+  // The same where a rank cannot end alone: only that it is busy, not stuck.
+  void GiveSignOfLife() const { control_.MayGoOn(); }
   // Calls `fn` on the first rank; all get its result.
   absl::Status OnFirst(const std::function<absl::Status()>& fn) {
     return OnFirstRank(ctx_, ranks(), fn);
@@ -87,6 +95,7 @@ class RunContext {
   FileSystem& files_;
   configs::Run run_;
   std::string out_;
+  RunControl control_;
   std::unique_ptr<Mesh> mesh_;
   SoloCommunicator solo_;
   Communicator* model_ranks_ = &solo_;

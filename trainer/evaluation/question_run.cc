@@ -308,7 +308,7 @@ absl::StatusOr<std::int64_t> OpenFile(const ExecContext& ctx,
                                       const QuestionsDone& progress) {
   const auto open = [&]() -> absl::StatusOr<std::string> {
     ASSIGN_OR_RETURN(const std::int64_t done, file->Open());
-    progress(done);
+    RETURN_IF_ERROR(progress(done));
     return absl::StrCat(done);
   };
   ASSIGN_OR_RETURN(const std::string text, FromFirstRank(ctx, ranks, open));
@@ -336,8 +336,7 @@ absl::Status AskQuestions(const ExecContext& ctx, FileSystem& files,
       },
       [&](std::int64_t q, absl::string_view lines) -> absl::Status {
         RETURN_IF_ERROR(file.Append(lines));
-        progress(q + 1);
-        return absl::OkStatus();
+        return progress(q + 1);
       }};
   RETURN_IF_ERROR(ShareOutInOrder(
       ctx, ranks, done, static_cast<std::int64_t>(run.questions.size()), work));

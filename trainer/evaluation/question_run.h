@@ -53,7 +53,8 @@ struct QuestionRun {
 
 // Called on the first rank with the questions that all models have answered,
 // also at the start.
-using QuestionsDone = std::function<void(std::int64_t done)>;
+// An error is where it ends.
+using QuestionsDone = std::function<absl::Status(std::int64_t done)>;
 
 // Appends to run.path a line for each question and model, ordered by question,
 // then model.

@@ -81,7 +81,11 @@ class QuestionRunTest : public ::testing::Test {
     return AskQuestions(
         teacher_.ctx(), files, alone_,
         {models, questions_, &TinyTokenizer(), kMaxTokens, path},
-        [&](std::int64_t done) { done_.push_back(done); });
+        [&](std::int64_t done) {
+          done_.push_back(done);
+          return done == stop_at_ ? absl::CancelledError("asked to stop")
+                                  : absl::OkStatus();
+        });
   }
   std::string Path(const std::string& name) const { return directory_ / name; }
   static std::string Contents(const std::string& path) {
@@ -120,6 +124,7 @@ class QuestionRunTest : public ::testing::Test {
   TemporaryDirectory directory_;
   SoloCommunicator alone_;
   std::vector<std::int64_t> done_;
+  std::int64_t stop_at_ = -1;
 };
 
 TEST_F(QuestionRunTest, WritesALineForEachQuestionAndModelInOrder) {
@@ -238,6 +243,20 @@ TEST_F(QuestionRunTest, QuestionsThatAreDoneAreNotAskedAgain) {
   EXPECT_THAT(done_, ElementsAre(2, 3));
   const std::size_t kept = before.find("{\"id\":\"q2\"");
   EXPECT_EQ(Contents(path).substr(0, kept), before.substr(0, kept));
+}
+
+TEST_F(QuestionRunTest, StoppedAfterAnyQuestionItGoesOn) {
+  const std::string expected = WithoutSeconds(Whole());
+  const std::string path = Path("stopped");
+  for (const std::int64_t done : {0, 1, 2}) {
+    stop_at_ = done;
+    EXPECT_THAT(Ask(first_, path), StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(done_.back(), done);
+  }
+  stop_at_ = -1;
+  ASSERT_OK(Ask(first_, path));
+  ASSERT_OK(Ask(second_, path));
+  EXPECT_EQ(WithoutSeconds(path), expected);
 }
 
 TEST_F(QuestionRunTest, AFailingDiskLeavesAFileToContinue) {
