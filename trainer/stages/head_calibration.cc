@@ -101,7 +101,7 @@ std::vector<float> NeedleScores(Transformer& model,
                            const Tensor& lse_HT) {
     Tensor mass_H = Tensor::Empty(ctx, DType::kF32, {config.num_heads});
     kernels::AttentionMass(ctx, pattern, call.q_THC.value(), call.k_NGC.value(),
-                           lse_HT, post, pre, &mass_H);
+                           call.query_begin, lse_HT, post, pre, &mass_H);
     const std::vector<float> mass = ToHost<float>(ctx, mass_H);
     score.insert(score.end(), mass.begin(), mass.end());
   };

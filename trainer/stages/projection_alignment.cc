@@ -38,25 +38,25 @@ double LayerLoss(const ExecContext& ctx, const AttentionCall& call,
   const Tensor& k_pre_TGC = call.k_pre_NGC.value();
   kernels::AlignmentInputs in;
   in.q_THC = call.q_THC.value();
-  in.k_TGC = call.k_NGC.value();
+  in.k_NGC = call.k_NGC.value();
   in.lse_HT = lse_HT;
   in.x_MSR = ProjectQueries(ctx, layer, q_pre_MHC);
-  in.y_TSR = ProjectKeys(ctx, layer, k_pre_TGC);
+  in.y_NSR = ProjectKeys(ctx, layer, k_pre_TGC);
   in.row_M = row_M;
   in.head_S = layer.head_S;
   Tensor kl_SM =
       Tensor::Empty(ctx, DType::kF32, {in.x_MSR.dim(1), in.x_MSR.dim(0)});
   Tensor dx_MSR;
-  Tensor dy_TSR;
+  Tensor dy_NSR;
   if (grads != nullptr) {
     dx_MSR = Tensor::Empty(ctx, DType::kF32, in.x_MSR.shape());
-    dy_TSR = Tensor::Empty(ctx, DType::kF32, in.y_TSR.shape());
+    dy_NSR = Tensor::Empty(ctx, DType::kF32, in.y_NSR.shape());
   }
-  kernels::AlignmentKl(ctx, pattern, in, scale, &kl_SM, &dx_MSR, &dy_TSR);
+  kernels::AlignmentKl(ctx, pattern, in, scale, &kl_SM, &dx_MSR, &dy_NSR);
   if (grads != nullptr) {
     kernels::HeadProjectionBackward(ctx, q_pre_MHC, dx_MSR, layer.head_S,
                                     &grads->wq_SRC);
-    kernels::HeadProjectionBackward(ctx, k_pre_TGC, dy_TSR, layer.kv_head_S,
+    kernels::HeadProjectionBackward(ctx, k_pre_TGC, dy_NSR, layer.kv_head_S,
                                     &grads->wk_SRC);
   }
   double sum = 0;
