@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/checkpoint_folder.h"
-#include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/evaluation/statistics.h"
@@ -34,6 +33,7 @@ class Loop {
         stage_(stage),
         options_(options),
         recorder_(recorder),
+        team_(options.team.value_or(WorkTeam{ranks.rank(), ranks.size()})),
         optimizer_(ctx, stage.trained(), options.optimizer) {}
 
   absl::StatusOr<TrainResult> Run();
@@ -69,6 +69,7 @@ class Loop {
   Stage& stage_;
   const TrainOptions& options_;
   Recorder& recorder_;
+  const WorkTeam team_;
   Optimizer optimizer_;
   StageState state_;
 };
@@ -205,7 +206,8 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
     return std::vector<double>{sums.loss, sums.kl, sums.rows,
                                static_cast<double>(sums.tokens)};
   };
-  ASSIGN_OR_RETURN(const auto micro_batches, ShareOut(ctx_, ranks_, n, run));
+  ASSIGN_OR_RETURN(const auto micro_batches,
+                   ShareOut(ctx_, ranks_, team_, n, run));
   StepSums sums;
   for (const std::vector<double>& one : micro_batches) {
     sums.loss += one[0];
@@ -226,8 +228,8 @@ absl::Status Loop::MeasureIfDue(StepRecord* record) {
     ASSIGN_OR_RETURN(const double mean, stage_.HeldOutMean(i));
     return std::vector<double>{mean};
   };
-  ASSIGN_OR_RETURN(const auto means,
-                   ShareOut(ctx_, ranks_, stage_.num_held_out(), measure));
+  ASSIGN_OR_RETURN(const auto means, ShareOut(ctx_, ranks_, team_,
+                                              stage_.num_held_out(), measure));
   for (const std::vector<double>& one : means) {
     record->held_out.push_back(one[0]);
   }

@@ -100,6 +100,9 @@ Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
   options.weight_decay = weight_decay;
   options.max_positions = LongestSequence(run_);
   options.comm = model_ranks_;
+  if (model_ranks_ != &solo_ && mesh_->shape().sequence > 1) {
+    options.sequence = &mesh_->along(MeshAxis::kSequence);
+  }
   return options;
 }
 

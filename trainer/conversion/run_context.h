@@ -45,6 +45,8 @@ class RunContext {
   Communicator& ranks() { return mesh_->world(); }
   // Those that hold the same part of a model that is shared.
   Communicator& replicas() { return mesh_->along(MeshAxis::kReplica); }
+  // Which of them work on the same sequences as this one.
+  WorkTeam team() const { return mesh_->team(); }
   // Calls `fn` on the first rank; all get its result.
   absl::Status OnFirst(const std::function<absl::Status()>& fn) {
     return OnFirstRank(ctx_, ranks(), fn);
