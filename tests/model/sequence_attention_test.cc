@@ -256,6 +256,37 @@ TEST_P(SequenceStepTest, HasTheSameBitsInEveryRun) {
   EXPECT_EQ(RunOn(size, c).hidden, RunOn(size, c).hidden);
 }
 
+// Both passes of the steps above, without and with recomputation: keys and
+// values forth and their gradients back, and projected keys of 4 f32 a
+// retrieval head to the ranks that have label rows.
+TEST(SequenceStepBytesTest, AreThoseThatTheMapAsksFor) {
+  for (const bool recompute : {false, true}) {
+    const StepCase c = {"", 70, 20, Way::kSelective, recompute};
+    RunCpuRanks(4, [&](const ExecContext& /*ctx*/, Communicator& comm) {
+      Step(c, &comm).Run();
+      const ModelConfig config = SmallConfig();
+      const HeadMap map = SomeHeads(config);
+      const SequenceShard shard(c.tokens, comm.size());
+      const int rank = comm.rank();
+      std::int64_t bytes = 0;
+      for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+        const KeyNeeds needs =
+            NeedsOf(*MakePatterns(config, map)[static_cast<std::size_t>(layer)],
+                    config.num_kv_heads);
+        const std::int64_t wanted = layer == 1 ? c.labels : c.tokens;
+        bytes +=
+            2 * config.head_width * 4 *
+            ((recompute ? 2 : 1) * NumKeyRowsSent(shard, needs, wanted, rank) +
+             NumKeyRowsReceived(shard, needs, wanted, rank));
+        const KeyNeeds all = {.whole_G = {true}};
+        bytes += static_cast<std::int64_t>(map.RetrievalHeads(layer).size()) *
+                 4 * 4 * NumKeyRowsSent(shard, all, c.labels, rank);
+      }
+      EXPECT_EQ(comm.stats().total().bytes_sent, bytes);
+    });
+  }
+}
+
 // One layer: 3 key/value heads of width 4, query heads {0, 1} on the first,
 // which is whole if one of them is dense, 2 on the second, 3 on the third.
 constexpr std::int64_t kTokens = 61;

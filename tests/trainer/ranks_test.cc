@@ -271,6 +271,7 @@ TEST_F(RanksTest, AlignmentOnSeveralRanksIsThatOnOne) {
 TEST_F(RanksTest, ARunGoesOnWithAnotherNumberOfRanks) {
   const Outcome whole = RunOn(1, &RanksTest::Distill, "whole");
   fails_at_ = 5;
+  shape_ = {.shard = 2, .sequence = 2};
   RunOn(4, &RanksTest::Distill, "cut");
   fails_at_ = -1;
   const Outcome rest = RunOn(2, &RanksTest::Distill, "cut");
