@@ -127,28 +127,35 @@ absl::StatusOr<std::vector<double>> SumOverRanks(
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
-    const ExecContext& ctx, Communicator& comm, std::int64_t n,
-    const WorkPiece& piece) {
-  std::vector<double> mine;
-  for (std::int64_t first = 0; first < n; first += comm.size()) {
-    const bool counts = first + comm.rank() < n;
-    const std::int64_t i = counts ? first + comm.rank() : n - 1;
+    const ExecContext& ctx, Communicator& comm, const WorkTeam& team,
+    std::int64_t n, const WorkPiece& piece) {
+  std::vector<double> mine = {static_cast<double>(team.index)};
+  for (std::int64_t first = 0; first < n; first += team.count) {
+    const bool counts = first + team.index < n;
+    const std::int64_t i = counts ? first + team.index : n - 1;
     ASSIGN_OR_RETURN(const std::vector<double> numbers, piece(i, counts));
     if (counts) {
       mine.insert(mine.end(), numbers.begin(), numbers.end());
     }
   }
   ASSIGN_OR_RETURN(const auto of_rank, GatherNumbers(ctx, comm, mine));
-  // Rank 0 has one piece a round.
-  const std::int64_t rounds = (n + comm.size() - 1) / comm.size();
-  const std::int64_t width =
-      n == 0 ? 0 : static_cast<std::int64_t>(of_rank[0].size()) / rounds;
-  std::vector<std::vector<double>> pieces;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::vector<double>& from =
-        of_rank[static_cast<std::size_t>(i % comm.size())];
-    const auto begin = from.begin() + i / comm.size() * width;
-    pieces.emplace_back(begin, begin + width);
+  const auto pieces_of = [&](int index) {
+    return (n - index + team.count - 1) / team.count;
+  };
+  std::vector<std::vector<double>> pieces(static_cast<std::size_t>(n));
+  for (const std::vector<double>& said : of_rank) {
+    const int index = static_cast<int>(said[0]);
+    const std::int64_t count = index < n ? pieces_of(index) : 0;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::size_t width =
+          (said.size() - 1) / static_cast<std::size_t>(count);
+      std::vector<double>& sum =
+          pieces[static_cast<std::size_t>(index + k * team.count)];
+      sum.resize(width);
+      for (std::size_t j = 0; j < width; ++j) {
+        sum[j] += said[1 + static_cast<std::size_t>(k) * width + j];
+      }
+    }
   }
   return pieces;
 }

@@ -54,16 +54,24 @@ absl::StatusOr<std::vector<double>> SumOverRanks(
 using WorkPiece = std::function<absl::StatusOr<std::vector<double>>(
     std::int64_t i, bool counts)>;
 
-// Does pieces 0 .. n - 1, piece i on rank i % size, and returns the numbers of
-// all, in order, on every rank. Every rank does as many pieces as any other, so
-// that pieces may have collectives inside: who has none left in the last round
-// does the last one again, with `counts` false.
+// The ranks of one index do the same pieces together; there are `count`
+// indices, each with at least one rank.
+struct WorkTeam {
+  int index = 0;
+  int count = 1;
+};
+
+// Does pieces 0 .. n - 1, piece i by team i % count, and returns the numbers of
+// all, in order, on every rank: those of a piece are the sums over the ranks of
+// its team, in rank order. Every rank does as many pieces as any other, so that
+// pieces may have collectives inside: who has none left in the last round does
+// the last one again, with `counts` false.
 // An error is returned at once, without telling the others, who may wait inside
 // a piece: the caller has to end this rank.
 // REQUIRES: all pieces have as many numbers.
 absl::StatusOr<std::vector<std::vector<double>>> ShareOut(
-    const ExecContext& ctx, Communicator& comm, std::int64_t n,
-    const WorkPiece& piece);
+    const ExecContext& ctx, Communicator& comm, const WorkTeam& team,
+    std::int64_t n, const WorkPiece& piece);
 
 // Work whose results one rank writes down in order.
 struct OrderedWork {

@@ -67,6 +67,18 @@ int Mesh::index(MeshAxis axis) const {
   return index_[At(axis)];
 }
 
+WorkTeam Mesh::team() const {
+  const auto extents = shape_.extents();
+  WorkTeam team;
+  for (std::size_t axis = 0; axis < kNumMeshAxes; ++axis) {
+    if (axis != At(MeshAxis::kSequence)) {
+      team.index = team.index * extents[axis] + index_[axis];
+      team.count *= extents[axis];
+    }
+  }
+  return team;
+}
+
 // Which groups are made, and in what order, depends on the shape alone.
 absl::Status Mesh::MakeGroups() {
   const std::array<std::vector<MeshAxis>, kNumGroups> axes = {{

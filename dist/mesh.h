@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dist/agree.h"
 #include "dist/communicator.h"
 
 namespace rtpurbo {
@@ -66,6 +67,9 @@ class Mesh {
   Communicator& shard_sequence() { return *groups_[kShardSequence]; }
   // Those that share a replica of the experts: expert is the inner one.
   Communicator& shard_expert() { return *groups_[kShardExpert]; }
+  // The ranks that work on the same sequences differ on the sequence axis
+  // alone. Which of such sets of ranks this one is in, and how many there are.
+  WorkTeam team() const;
   // All ranks.
   Communicator& world() { return *world_; }
 

@@ -23,21 +23,24 @@ namespace rtpurbo::kernels {
 
 struct AlignmentInputs {
   Tensor q_THC;   // after rotation, of one float type with k
-  Tensor k_TGC;   // after rotation
+  Tensor k_NGC;   // after rotation
   Tensor lse_HT;  // f32, row log-sums of dense attention over these
   Tensor x_MSR;   // f32, projected queries of the rows used
-  Tensor y_TSR;   // f32, projected keys
-  Tensor row_M;   // i32, positions, ascending
+  Tensor y_NSR;   // f32, projected keys
+  // Query row t stands at key position query_begin + t.
+  std::int64_t query_begin = 0;
+  // i32, positions, ascending, in [query_begin, query_begin + T).
+  Tensor row_M;
   std::vector<std::int32_t> head_S;
 };
 
 // pattern gives scale, kv_head_H and document_N; its windows are not read.
 //   kl_SM: [S, M] f32, overwritten.
-//   dx_MSR, dy_TSR: f32, d(sum of kl_SM)/dx and /dy times `grad_scale`,
+//   dx_MSR, dy_NSR: f32, d(sum of kl_SM)/dx and /dy times `grad_scale`,
 //   overwritten; undefined tensors are not computed.
 void AlignmentKl(const ExecContext& ctx, const AttentionPattern& pattern,
                  const AlignmentInputs& in, float grad_scale, Tensor* kl_SM,
-                 Tensor* dx_MSR, Tensor* dy_TSR);
+                 Tensor* dx_MSR, Tensor* dy_NSR);
 
 }  // namespace rtpurbo::kernels
 

@@ -18,15 +18,17 @@ struct RowRange {
   std::int64_t end;
 };
 
-//   q: [T, H, C], k: [T, G, C], one float type.  lse_HT: [H, T] f32, the row
-//   log-sums of dense attention.  mass_H: [H] f32, overwritten.
+//   q: [T, H, C], k: [N, G, C], one float type; query row t stands at key
+//   position query_begin + t.  lse_HT: [H, T] f32, the row log-sums of dense
+//   attention.  post, pre: positions.  mass_H: [H] f32, overwritten.
 // Reads |post| x |pre| entries of the attention matrix, no more. Of the pattern
 // it reads scale and kv_head_H; each row of post sees all keys of pre.
-// REQUIRES: pre.end <= post.begin, both inside [0, T), post not empty.
+// REQUIRES: pre.end <= post.begin, pre inside [0, N), post inside
+// [query_begin, query_begin + T) and not empty.
 void AttentionMass(const ExecContext& ctx, const AttentionPattern& pattern,
-                   const Tensor& q_THC, const Tensor& k_TGC,
-                   const Tensor& lse_HT, RowRange post, RowRange pre,
-                   Tensor* mass_H);
+                   const Tensor& q_THC, const Tensor& k_NGC,
+                   std::int64_t query_begin, const Tensor& lse_HT,
+                   RowRange post, RowRange pre, Tensor* mass_H);
 
 }  // namespace rtpurbo::kernels
 

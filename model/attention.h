@@ -1,4 +1,8 @@
 // The ways in which a layer attends, as functions that Transformer calls.
+//
+// All of them also attend for a part of a sequence whose rows are cut over
+// ranks (model/sequence_attention.h): then they are collective over these
+// ranks, in both passes.
 
 #ifndef RTPURBO_MODEL_ATTENTION_H_
 #define RTPURBO_MODEL_ATTENTION_H_
@@ -31,7 +35,9 @@ Attend RangeAttend(std::vector<PatternPtr> patterns);
 using Observer = std::function<void(const AttentionCall& call,
                                     const kernels::AttentionPattern& pattern,
                                     const Tensor& lse_HT)>;
-// RangeAttend that shows each layer's queries, keys and row log-sums.
+// RangeAttend that shows each layer's queries, keys and row log-sums. Of a part
+// of a sequence it shows each chunk that has queries as a call of its own
+// (SequenceKeys::Chunk()); all heads must be dense then.
 Attend ObservedAttend(std::vector<PatternPtr> patterns, Observer observer);
 
 // gate * full + (1 - gate) * local in each layer; gates are [H] f32 Vars.
@@ -48,7 +54,7 @@ struct KeptCounts {
 
 // What `selection` takes for the last `rows` rows of a call, as SelectTopP()'s
 // mask: [S, rows, words] i32. selection.scale is not read: it is the pattern's.
-// `counts` may be null.
+// `counts` may be null. REQUIRES: the call is of a whole sequence.
 Tensor SelectLastRows(const ExecContext& ctx,
                       const IndexProjections::Layer& projection,
                       const kernels::AttentionPattern& pattern,
@@ -57,7 +63,9 @@ Tensor SelectLastRows(const ExecContext& ctx,
 
 // Local heads windowed everywhere; retrieval heads dense, except in the last
 // `label_rows` rows, where they attend what `selection` takes: training sees
-// what decoding will do. `counts` and `observer` may be null.
+// what decoding will do. `counts` and `observer` may be null. Of a part of a
+// sequence, `label_rows` are those of the whole, counts are of the rank's own
+// rows, and the observer must be null.
 Attend SelectiveAttend(std::vector<PatternPtr> patterns,
                        std::shared_ptr<const IndexProjections> projections,
                        kernels::Selection selection, std::int64_t label_rows,

@@ -3,7 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "autograd/ops/ops.h"
+#include "kernels/core/status_macros.h"
 #include "kernels/permute.h"
 #include "kernels/rope.h"
 #include "kernels/router.h"
@@ -63,7 +65,7 @@ class Transformer::Block {
   Var Run(Tape& tape, const ForwardInput& input, const Attend& attend,
           std::int64_t rows, const Var& x_TD) const {
     const Segment segment = [=, this](Tape& t, Stash& stash, const Var& x) {
-      return Forward(t, stash, input.position_T, attend, rows, x);
+      return Forward(t, stash, input, attend, rows, x);
     };
     return RunBlock(tape, groups_, segment, x_TD, input.recompute);
   }
@@ -75,12 +77,12 @@ class Transformer::Block {
     return model_.config_.is_moe_layer[static_cast<std::size_t>(layer_)];
   }
 
-  Var Forward(Tape& tape, Stash& stash, const Tensor& position_T,
+  Var Forward(Tape& tape, Stash& stash, const ForwardInput& input,
               const Attend& attend, std::int64_t rows, const Var& x_TD) const {
     const std::int64_t T = x_TD.value().dim(0);
     const float eps = model_.config_.rms_norm_eps;
     const Var n = ops::RmsNorm(tape, x_TD, norm(NormIndex::kInput), eps);
-    const AttentionCall call = Project(tape, position_T, rows, n);
+    const AttentionCall call = Project(tape, input, rows, n);
     const Var o_THC = attend(tape, stash, call);
     const Var o = ops::Linear(tape, Flatten(tape, o_THC),
                               attention(AttentionIndex::kOutput));
@@ -91,12 +93,19 @@ class Transformer::Block {
   }
 
   // Queries of the last rows, keys and values of all.
-  AttentionCall Project(Tape& tape, const Tensor& position_T, std::int64_t rows,
-                        const Var& n_TD) const {
+  AttentionCall Project(Tape& tape, const ForwardInput& input,
+                        std::int64_t rows, const Var& n_TD) const {
+    const Tensor& position_T = input.position_T;
     const std::int64_t T = n_TD.value().dim(0);
     AttentionCall call;
     call.layer = layer_;
     call.query_begin = T - rows;
+    call.part = input.part.get();
+    if (call.part != nullptr) {
+      const bool last = layer_ + 1 == model_.config_.num_layers;
+      call.wanted =
+          last ? call.part->output_rows : call.part->shard.num_tokens();
+    }
     const Var last = ops::Rows(tape, n_TD, T - rows, T);
     call.q_pre_THC = Heads(tape, last, AttentionIndex::kQuery);
     call.q_pre_THC = NormHeads(tape, call.q_pre_THC, NormIndex::kQuery);
@@ -207,7 +216,15 @@ absl::Status Transformer::status() const {
   for (const Group& group : groups_) {
     groups.push_back(group.params.get());
   }
-  return FirstError(groups);
+  RETURN_IF_ERROR(FirstError(groups));
+  if (options_.sequence == nullptr) {
+    return absl::OkStatus();
+  }
+  const absl::Status sequence = options_.sequence->Poll();
+  return sequence.ok()
+             ? sequence
+             : absl::Status(sequence.code(),
+                            absl::StrCat("sequence: ", sequence.message()));
 }
 
 Var Transformer::Embed(Tape& tape, const Tensor& id_T) {
@@ -222,7 +239,7 @@ Var Transformer::AfterBlocks(Tape& tape, const ForwardInput& input,
                              const Attend& attend, std::int64_t num_blocks) {
   const std::int64_t T = input.id_T.dim(0);
   CHECK_EQ(input.position_T.shape(), input.id_T.shape());
-  CHECK_LE(1, input.output_rows);
+  CHECK_LE(input.part == nullptr ? 1 : 0, input.output_rows);
   CHECK_LE(input.output_rows, T);
   Var x = Embed(tape, input.id_T);
   for (std::int64_t layer = 0; layer < num_blocks; ++layer) {

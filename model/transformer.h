@@ -22,14 +22,26 @@
 #include "model/model_config.h"
 #include "model/param_group.h"
 #include "model/parameter_names.h"
+#include "model/sequence_shard.h"
 
 namespace rtpurbo {
+
+// One sequence whose rows are cut over the ranks of `comm`.
+struct SequencePart {
+  SequenceShard shard;
+  Communicator* comm;
+  std::int64_t output_rows;  // of the whole sequence: its last ones
+};
 
 // What one layer's attention is given. N rows went into the block; T, the last
 // ones, are wanted from it, and stand at rows query_begin .. N.
 struct AttentionCall {
   std::int64_t layer = 0;
   std::int64_t query_begin = 0;
+  // Null if these are all rows of the sequence. Else those of this rank, of
+  // which the ones among the sequence's last `wanted` rows are wanted.
+  const SequencePart* part = nullptr;
+  std::int64_t wanted = 0;
   Var q_pre_THC;  // after the query norm, before rotation
   Var k_pre_NGC;
   Var q_THC;
@@ -49,6 +61,9 @@ struct ForwardInput {
   // nobody needs the others. In [1, T].
   std::int64_t output_rows = 1;
   bool recompute = false;  // blocks keep only their input
+  // Null if these are all rows of the sequence. Else T are those of this rank,
+  // and output_rows, now from 0 on, the ones among part->output_rows.
+  std::shared_ptr<const SequencePart> part = nullptr;
 };
 
 class Transformer {
@@ -59,6 +74,9 @@ class Transformer {
     float weight_decay = 0;          // of matrices; norms have none
     std::int64_t max_positions = 0;  // length of the rotation tables
     Communicator* comm = nullptr;    // over the ranks that share the weights
+    // Over the ranks that share the rows of a sequence; null if each has all of
+    // its own ones. For whoever makes a ForwardInput.
+    Communicator* sequence = nullptr;
   };
 
   // Weights are not initialized.
@@ -77,7 +95,8 @@ class Transformer {
   };
   // All parameters, in the order of the forward pass.
   const std::vector<Group>& groups() const { return groups_; }
-  // The first error of a collective, with the group's name.
+  // The first error of a collective, with the name of its group of parameters
+  // or "sequence".
   absl::Status status() const;
 
   // The last `output_rows` rows after the final norm: [rows, D].

@@ -5,6 +5,7 @@
 
 #include "autograd/ops/ops.h"
 #include "kernels/top_k_kl.h"
+#include "model/sequence_attention.h"
 
 namespace rtpurbo {
 
@@ -19,6 +20,31 @@ ForwardInput MakeInput(const ExecContext& ctx,
   const std::vector<std::int32_t> ids(tokens.begin(), tokens.end());
   return {FromHost(ctx, ids, {T}), FromHost(ctx, positions, {T}), output_rows,
           recompute};
+}
+
+ForwardInput MakeInput(const Transformer& model,
+                       std::span<const std::int32_t> tokens,
+                       std::int64_t output_rows, bool recompute) {
+  Communicator* const sequence = model.options().sequence;
+  return sequence == nullptr
+             ? MakeInput(model.ctx(), tokens, output_rows, recompute)
+             : CutSequence(model.ctx(), tokens, output_rows, recompute,
+                           sequence);
+}
+
+bool Speaks(const Transformer& model) {
+  const Communicator* const sequence = model.options().sequence;
+  return sequence == nullptr || sequence->rank() == 0;
+}
+
+TopLabels OwnLabels(const ExecContext& ctx, const ForwardInput& input,
+                    const TopLabels& labels) {
+  if (input.part == nullptr) {
+    return labels;
+  }
+  return {OwnRows(ctx, *input.part, labels.id_LK),
+          OwnRows(ctx, *input.part, labels.logit_LK),
+          OwnRows(ctx, *input.part, labels.lse_L)};
 }
 
 TopLabels TeacherLabels(Transformer& model, const ForwardInput& input,

@@ -65,11 +65,13 @@ class Stage {
   virtual absl::StatusOr<double> RowsOf(std::int64_t step,
                                         std::int64_t micro_batch) = 0;
   // Adds `scale` times the gradient of this micro-batch's loss sum to trained()
-  // and its numbers to *sums.
+  // and its numbers to *sums. If ranks share the rows of a sequence, each adds
+  // those of its own rows.
   virtual absl::Status RunMicroBatch(std::int64_t step,
                                      std::int64_t micro_batch, float scale,
                                      StepSums* sums) = 0;
   // Held-out sequences, always the same ones, and the mean loss of one of them.
+  // If ranks share its rows: what this rank's rows add to the mean.
   virtual std::int64_t num_held_out() const = 0;
   virtual absl::StatusOr<double> HeldOutMean(std::int64_t i) = 0;
 };

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/checkpoint_folder.h"
-#include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/evaluation/statistics.h"
@@ -34,6 +33,7 @@ class Loop {
         stage_(stage),
         options_(options),
         recorder_(recorder),
+        team_(options.team.value_or(WorkTeam{ranks.rank(), ranks.size()})),
         optimizer_(ctx, stage.trained(), options.optimizer) {}
 
   absl::StatusOr<TrainResult> Run();
@@ -79,6 +79,7 @@ class Loop {
   Stage& stage_;
   const TrainOptions& options_;
   Recorder& recorder_;
+  const WorkTeam team_;
   Optimizer optimizer_;
   StageState state_;
   bool is_asked_to_stop_ = false;  // the same on all ranks
@@ -202,9 +203,10 @@ absl::Status Loop::Update(StepRecord* record) {
   record->label_tokens = static_cast<std::int64_t>(sums.rows);
   RETURN_IF_ERROR(optimizer_.SumReplicas());
   const bool may_go_on = options_.control.MayGoOn();
-  ASSIGN_OR_RETURN(const std::vector<double> sums_over_ranks,
-                   SumOverRanks(ctx_, ranks_,
-                                {optimizer_.GradSquares(), may_go_on ? 0.0 : 1.0}));
+  ASSIGN_OR_RETURN(
+      const std::vector<double> sums_over_ranks,
+      SumOverRanks(ctx_, ranks_,
+                   {optimizer_.GradSquares(), may_go_on ? 0.0 : 1.0}));
   record->grad_norm = std::sqrt(sums_over_ranks[0]);
   is_asked_to_stop_ = sums_over_ranks[1] > 0;
   if (std::isfinite(record->loss) && std::isfinite(record->grad_norm)) {
@@ -254,7 +256,8 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
     return std::vector<double>{sums.loss, sums.kl, sums.rows,
                                static_cast<double>(sums.tokens)};
   };
-  ASSIGN_OR_RETURN(const auto micro_batches, ShareOut(ctx_, ranks_, n, run));
+  ASSIGN_OR_RETURN(const auto micro_batches,
+                   ShareOut(ctx_, ranks_, team_, n, run));
   StepSums sums;
   for (const std::vector<double>& one : micro_batches) {
     sums.loss += one[0];
@@ -276,7 +279,8 @@ absl::Status Loop::MeasureIfDue(StepRecord* record) {
     ASSIGN_OR_RETURN(const double mean, stage_.HeldOutMean(i));
     return std::vector<double>{mean};
   };
-  const auto means = ShareOut(ctx_, ranks_, stage_.num_held_out(), measure);
+  const auto means =
+      ShareOut(ctx_, ranks_, team_, stage_.num_held_out(), measure);
   if (!means.ok()) {
     return Failed(means.status());
   }

@@ -2,11 +2,11 @@
 // update, the numbers, and what is due of held-out loss and checkpoints.
 //
 // The ranks of a run all call Train(). Micro-batches and held-out sequences go
-// to them in turn, and their numbers come back in order, so that records and
-// decisions are the same on every rank, and the losses of a step do not depend
-// on how many there are but through the order of the sums in a gradient. Every
-// rank writes its own part of a checkpoint; the first commits it, keeps the
-// folder and records.
+// to them in turn, or to teams of ranks that share the rows of a sequence, and
+// their numbers come back in order, so that records and decisions are the same
+// on every rank, and the losses of a step do not depend on how many there are
+// but through the order of the sums in a gradient. Every rank writes its own
+// part of a checkpoint; the first commits it, keeps the folder and records.
 //
 // Asked to stop, on any rank, it does so after the step that it is in: the word
 // rides on the sum of the gradient's squares, so that all ranks stop after the
@@ -19,12 +19,14 @@
 #define RTPURBO_TRAINER_TRAINER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
+#include "dist/agree.h"
 #include "dist/communicator.h"
 #include "trainer/optimizer.h"
 #include "trainer/run_control.h"
@@ -58,6 +60,8 @@ struct TrainOptions {
   std::string folder;                 // of the checkpoints
   std::string config_text;            // stored in each checkpoint
   RunControl control;
+  // Ranks of one index work on the same sequences. None: each rank alone.
+  std::optional<WorkTeam> team;
 };
 
 // What becomes of the numbers: a file, a picture. Used by the first rank alone.

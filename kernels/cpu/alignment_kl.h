@@ -9,7 +9,7 @@
 //   KL = sum_n a_full(n) (z(n) - lse_full - p(n) + lse_proj)
 //   dKL/dp(n) = a_proj(n) - a_full(n)      as a_full sums to one
 //
-// T query rows and key rows, H query heads, G key/value heads, C width, S
+// T query rows, N key rows, H query heads, G key/value heads, C width, S
 // retrieval heads, M rows of each that are used, R width of the projections.
 
 #ifndef RTPURBO_KERNELS_CPU_ALIGNMENT_KL_H_
@@ -31,10 +31,10 @@ template <typename T>
 struct AlignmentArgs {
   const AttentionView& view;  // of dense attention
   const T* q_THC;
-  const T* k_TGC;
+  const T* k_NGC;
   const Accum<T>* lse_HT;
   const Accum<T>* x_MSR;
-  const Accum<T>* y_TSR;
+  const Accum<T>* y_NSR;
   const std::int32_t* row_M;
   const std::int32_t* head_S;
   std::int64_t M;
@@ -45,7 +45,7 @@ struct AlignmentArgs {
     return x_MSR + (m * S + s) * R;
   }
   const Accum<T>* y(std::int64_t n, std::int64_t s) const {
-    return y_TSR + (n * S + s) * R;
+    return y_NSR + (n * S + s) * R;
   }
   Accum<T> projected(std::int64_t m, std::int64_t s, std::int64_t n) const {
     return Accum<T>(view.scale) * DotC(x(m, s), y(n, s), R);
@@ -75,40 +75,41 @@ Accum<T> ProjectedLse(const AlignmentArgs<T>& in, std::int64_t m,
 template <typename T>
 Accum<T> RowAlignmentKl(const AlignmentArgs<T>& in, std::int64_t m,
                         std::int64_t s, float grad_scale, Accum<T>* dx_R,
-                        Accum<T>* dy_TSR) {
+                        Accum<T>* dy_NSR) {
   using A = Accum<T>;
   using std::exp;
   const std::int64_t i = in.row_M[m];
+  const std::int64_t t = i - in.view.query_begin;
   const std::int64_t h = in.head_S[s];
-  const A lse_full = in.lse_HT[h * in.view.T + i];
+  const A lse_full = in.lse_HT[h * in.view.T + t];
   const A lse_proj = ProjectedLse(in, m, s);
   A kl{};
   for (std::int64_t n = in.view.document(i); n <= i; ++n) {
     const A log_full =
-        AttentionScore<T>({in.view, in.q_THC, in.k_TGC, nullptr}, h, i, n) -
+        AttentionScore<T>({in.view, in.q_THC, in.k_NGC, nullptr}, h, t, n) -
         lse_full;
     const A log_proj = in.projected(m, s, n) - lse_proj;
     kl += exp(log_full) * (log_full - log_proj);
     const A dp = A(grad_scale) * (exp(log_proj) - exp(log_full));
     for (std::int64_t r = 0; r < in.R; ++r) {
       dx_R[r] += A(in.view.scale) * dp * in.y(n, s)[r];
-      dy_TSR[(n * in.S + s) * in.R + r] +=
+      dy_NSR[(n * in.S + s) * in.R + r] +=
           A(in.view.scale) * dp * in.x(m, s)[r];
     }
   }
   return kl;
 }
 
-//   kl_SM, dx_MSR, dy_TSR: in the type of sums, overwritten.
+//   kl_SM, dx_MSR, dy_NSR: in the type of sums, overwritten.
 template <typename T>
 void AlignmentKl(const AlignmentArgs<T>& in, float grad_scale, Accum<T>* kl_SM,
-                 Accum<T>* dx_MSR, Accum<T>* dy_TSR) {
+                 Accum<T>* dx_MSR, Accum<T>* dy_NSR) {
   std::fill(dx_MSR, dx_MSR + in.M * in.S * in.R, Accum<T>{});
-  std::fill(dy_TSR, dy_TSR + in.view.T * in.S * in.R, Accum<T>{});
+  std::fill(dy_NSR, dy_NSR + in.view.N * in.S * in.R, Accum<T>{});
   for (std::int64_t s = 0; s < in.S; ++s) {
     for (std::int64_t m = 0; m < in.M; ++m) {
       kl_SM[s * in.M + m] = RowAlignmentKl(
-          in, m, s, grad_scale, dx_MSR + (m * in.S + s) * in.R, dy_TSR);
+          in, m, s, grad_scale, dx_MSR + (m * in.S + s) * in.R, dy_NSR);
     }
   }
 }

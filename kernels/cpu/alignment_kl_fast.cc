@@ -77,11 +77,11 @@ struct AlignmentTiles {
               .G = in.view.G,
               .C = in.view.C,
               .transposed = true},
-             in.k_TGC, plan.visited_GN),
+             in.k_NGC, plan.visited_GN),
         y_RN(ctx, {.N = in.view.N, .G = in.S, .C = in.R, .transposed = true},
-             in.y_TSR, plan.visited_SN),
+             in.y_NSR, plan.visited_SN),
         y_NR(ctx, {.N = in.view.N, .G = in.S, .C = in.R, .transposed = false},
-             in.y_TSR, plan.visited_SN) {}
+             in.y_NSR, plan.visited_SN) {}
 
   PackedTiles k_CN;
   PackedTiles y_RN;
@@ -140,9 +140,9 @@ void AlignmentPanel<T>::Begin(const RowPanel& rows) {
   for (int r = 0; r < panel_.num_rows; ++r) {
     const auto at = static_cast<std::size_t>(r);
     const std::int64_t m = panel_.token[at];
-    const std::int64_t i = in_.row_M[m];
-    const T* q_C = in_.q_THC + in_.view.row(h, i);
-    lse_full_P_[at] = kLog2E * in_.lse_HT[h * in_.view.T + i];
+    const std::int64_t t = in_.row_M[m] - in_.view.query_begin;
+    const T* q_C = in_.q_THC + in_.view.row(h, t);
+    lse_full_P_[at] = kLog2E * in_.lse_HT[h * in_.view.T + t];
     for (std::int64_t c = 0; c < in_.view.C; ++c) {
       q_PC_[static_cast<std::size_t>(r * width_C_ + c)] =
           static_cast<float>(q_C[c]) * factor;
@@ -210,7 +210,7 @@ void AlignmentPanel<T>::Store(float grad_scale, float* kl_SM,
 
 template <typename T>
 void StoreDy(const AlignmentArgs<T>& in, const TileSums& sums, float grad_scale,
-             float* dy_TSR) {
+             float* dy_NSR) {
   const std::int64_t tiles = NumTiles(in.view.N);
   const std::int64_t width = PadTo(TileLanes(), in.R);
   ParallelFor(in.S * tiles, 1, [&](std::int64_t at, std::int64_t) {
@@ -220,7 +220,7 @@ void StoreDy(const AlignmentArgs<T>& in, const TileSums& sums, float grad_scale,
     for (std::int64_t n = 0; n < std::min(kTileKeys, in.view.N - first); ++n) {
       for (std::int64_t r = 0; r < in.R; ++r) {
         // The sums are of log2(e) scale x.
-        dy_TSR[((first + n) * in.S + s) * in.R + r] =
+        dy_NSR[((first + n) * in.S + s) * in.R + r] =
             grad_scale * kLn2 * total[static_cast<std::size_t>(n * width + r)];
       }
     }
@@ -232,10 +232,10 @@ void StoreDy(const AlignmentArgs<T>& in, const TileSums& sums, float grad_scale,
 template <typename T>
 void AlignmentKlFast(const ExecContext& ctx, const AlignmentArgs<T>& in,
                      float grad_scale, float* kl_SM, float* dx_MSR,
-                     float* dy_TSR) {
+                     float* dy_NSR) {
   const AlignmentPlan plan = MakePlan(in);
   const AlignmentTiles<T> tiles(ctx, in, plan);
-  const bool wants_dy = dy_TSR != nullptr;
+  const bool wants_dy = dy_NSR != nullptr;
   TileSums sums(ctx, wants_dy ? kTileKeys * PadTo(TileLanes(), in.R) : 0,
                 CutIntoPieces(plan.work, in.S));
   const auto num_pieces = static_cast<std::int64_t>(sums.pieces().size());
@@ -252,7 +252,7 @@ void AlignmentKlFast(const ExecContext& ctx, const AlignmentArgs<T>& in,
     }
   });
   if (wants_dy) {
-    StoreDy(in, sums, grad_scale, dy_TSR);
+    StoreDy(in, sums, grad_scale, dy_NSR);
   }
 }
 

@@ -21,7 +21,7 @@ namespace rtpurbo::kernels::cpu {
 template <typename T>
 void AlignmentKlFast(const ExecContext& ctx, const AlignmentArgs<T>& in,
                      float grad_scale, float* kl_SM, float* dx_MSR,
-                     float* dy_TSR);
+                     float* dy_NSR);
 
 }  // namespace rtpurbo::kernels::cpu
 

@@ -4,7 +4,7 @@
 //
 //   R_h = 1/|post| sum over t in post, j in pre of exp(scale q_t.k_j - lse_t)
 //
-// T rows, H query heads, G key/value heads, C width.
+// T query rows, N key rows, H query heads, G key/value heads, C width.
 
 #ifndef RTPURBO_KERNELS_CPU_ATTENTION_MASS_H_
 #define RTPURBO_KERNELS_CPU_ATTENTION_MASS_H_
@@ -23,9 +23,9 @@ template <typename T>
 struct AttentionMassArgs {
   const AttentionView& view;  // of dense attention
   const T* q_THC;
-  const T* k_TGC;
+  const T* k_NGC;
   const Accum<T>* lse_HT;
-  RowRange post;
+  RowRange post;  // rows of q
   RowRange pre;
 };
 
@@ -33,7 +33,7 @@ template <typename T>
 void AttentionMass(const AttentionMassArgs<T>& in, Accum<T>* mass_H) {
   using A = Accum<T>;
   using std::exp;
-  const RangeAttentionArgs<T> rows = {in.view, in.q_THC, in.k_TGC, nullptr};
+  const RangeAttentionArgs<T> rows = {in.view, in.q_THC, in.k_NGC, nullptr};
   const auto num_rows = static_cast<float>(in.post.end - in.post.begin);
   for (std::int64_t h = 0; h < in.view.H; ++h) {
     A sum{};

@@ -67,7 +67,7 @@ void AttentionMassFast(const ExecContext& ctx, const AttentionMassArgs<T>& in,
   }
   const PackedTiles k_CN(
       ctx, {.N = view.N, .G = view.G, .C = view.C, .transposed = true},
-      in.k_TGC, visited);
+      in.k_NGC, visited);
   const std::int64_t num_rows = in.post.end - in.post.begin;
   const std::int64_t panels = (num_rows + kPanelRows - 1) / kPanelRows;
   std::vector<double> mass(static_cast<std::size_t>(view.H * panels));

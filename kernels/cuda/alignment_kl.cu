@@ -55,7 +55,10 @@ __device__ void LoadRows(const Args<T>& args, int s, int first,
     shared->position[thread] = position;
     shared->document[thread] = exists ? args.Document(position) : 0;
     shared->lse_full[thread] =
-        exists ? args.in.lse_HT[head * shape.T + position] : 0.0F;
+        exists
+            ? args.in
+                  .lse_HT[head * shape.queries + position - shape.query_begin]
+            : 0.0F;
   }
   __syncthreads();
   for (int i = thread; i < kSide * kWidth; i += kThreads) {
@@ -63,7 +66,9 @@ __device__ void LoadRows(const Args<T>& args, int s, int first,
     const int c = i % kWidth;
     shared->q.rows[i / kWidth][c] =
         position >= 0 && c < shape.C
-            ? Load(args.in.q_THC + (position * shape.H + head) * shape.C + c)
+            ? Load(args.in.q_THC +
+                   ((position - shape.query_begin) * shape.H + head) * shape.C +
+                   c)
             : 0.0F;
   }
   LoadTile(args.in.x_MSR, static_cast<int>(shape.S), s,

@@ -10,7 +10,9 @@
 namespace rtpurbo::kernels::cuda {
 
 struct AlignmentShape {
-  std::int64_t T;
+  std::int64_t T;        // key rows
+  std::int64_t queries;  // query rows, the first at key query_begin
+  std::int64_t query_begin;
   std::int64_t M;
   std::int64_t H;
   std::int64_t G;

@@ -66,8 +66,10 @@ void PackRowFacts(const AlignmentShape& shape, const AlignmentHeads& heads,
             tile.position[at] = position;
             tile.document[at] =
                 exists ? Document(s.document_N, position) : kBehindAll;
-            tile.full[at] =
-                exists ? in.lse_HT[h.head[slot] * s.T + position] * kLog2E : 0;
+            tile.full[at] = exists ? in.lse_HT[h.head[slot] * s.queries +
+                                               position - s.query_begin] *
+                                         kLog2E
+                                   : 0;
             tile.proj[at] = 0;
           });
 }
@@ -139,7 +141,8 @@ void PackAlignment(const AlignmentShape& shape, const AlignmentHeads& heads,
           [=, s = shape, h = heads, p = packed] __device__(std::int64_t i) {
             const std::int64_t row = i / pieces;  // m S + slot
             const std::int64_t from =
-                (in.row_M[row / S] * s.H + h.head[row % S]) * pieces +
+                ((in.row_M[row / S] - s.query_begin) * s.H + h.head[row % S]) *
+                    pieces +
                 i % pieces;
             reinterpret_cast<uint4*>(p.q_MSC)[i] =
                 reinterpret_cast<const uint4*>(in.q_THC)[from];

@@ -68,6 +68,12 @@ std::vector<OpCase> DenseCases() {
   const auto rows = [](Tape& tape, const Vars& in) {
     return ops::Rows(tape, in[0], 2, 6);
   };
+  const auto pick_rows = [](Tape& tape, const Vars& in) {
+    return ops::PickRows(tape, in[0], I32(tape, {5, 0, 5, 2}, {4}));
+  };
+  const auto concat_rows = [](Tape& tape, const Vars& in) {
+    return ops::ConcatRows(tape, in);
+  };
   const auto embedding = [](Tape& tape, const Vars& in) {
     return ops::Embedding(tape, in[0], I32(tape, {5, 0, 5, 2}, {4}));
   };
@@ -77,6 +83,8 @@ std::vector<OpCase> DenseCases() {
           {"Add", {In({5, 7}), In({5, 7})}, add},
           {"Reshape", {In({4, 6})}, reshape},
           {"Rows", {In({9, 4})}, rows},
+          {"PickRows", {In({6, 4})}, pick_rows},
+          {"ConcatRows", {In({2, 3}), In({0, 3}), In({4, 3})}, concat_rows},
           {"Embedding", {In({6, 4})}, embedding}};
 }
 

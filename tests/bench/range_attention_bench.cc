@@ -152,10 +152,10 @@ void RunAlignment(const ExecContext& ctx, std::int64_t num_heads,
   const std::int64_t S = num_heads;
   const kernels::AlignmentInputs in = {
       .q_THC = Random(ctx, DType::kF32, {c.T, c.H, c.C}, 1),
-      .k_TGC = Random(ctx, DType::kF32, {c.T, c.G, c.C}, 2),
+      .k_NGC = Random(ctx, DType::kF32, {c.T, c.G, c.C}, 2),
       .lse_HT = Tensor::Zeros(ctx, DType::kF32, {c.H, c.T}),
       .x_MSR = Random(ctx, DType::kF32, {M, S, kR}, 3),
-      .y_TSR = Random(ctx, DType::kF32, {c.T, S, kR}, 4),
+      .y_NSR = Random(ctx, DType::kF32, {c.T, S, kR}, 4),
       .row_M = FromHost(ctx, row_M, {M}),
       .head_S = std::vector<std::int32_t>(static_cast<std::size_t>(S), 3)};
   Tensor kl = Tensor::Zeros(ctx, DType::kF32, {S, M});

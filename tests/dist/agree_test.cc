@@ -97,9 +97,13 @@ TEST(AgreeTest, SumsAreTakenInRankOrder) {
   });
 }
 
-// Pieces with a collective inside.
+// Pieces with a collective inside, by teams of neighbours. Each rank of a team
+// says its share: the others 1 each, the first one the rest.
 void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
-                     std::int64_t n) {
+                     int ranks_a_team, std::int64_t n) {
+  const WorkTeam team = {comm.rank() / ranks_a_team,
+                         comm.size() / ranks_a_team};
+  const bool first = comm.rank() % ranks_a_team == 0;
   std::vector<std::int64_t> done;
   const auto piece = [&](std::int64_t i,
                          bool counts) -> absl::StatusOr<std::vector<double>> {
@@ -107,17 +111,17 @@ void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
     if (counts) {
       done.push_back(i);
     }
-    const auto x = static_cast<double>(i);
+    const double x = first ? static_cast<double>(i - ranks_a_team + 1) : 1.0;
     return std::vector<double>{x, counts ? -x : 1e9};
   };
-  ASSERT_OK_AND_ASSIGN(const auto pieces, ShareOut(ctx, comm, n, piece));
+  ASSERT_OK_AND_ASSIGN(const auto pieces, ShareOut(ctx, comm, team, n, piece));
   ASSERT_EQ(static_cast<std::int64_t>(pieces.size()), n);
   for (std::int64_t i = 0; i < n; ++i) {
     const auto x = static_cast<double>(i);
     EXPECT_THAT(pieces[static_cast<std::size_t>(i)], ElementsAre(x, -x));
   }
   for (const std::int64_t i : done) {
-    EXPECT_EQ(i % comm.size(), comm.rank());
+    EXPECT_EQ(i % team.count, team.index);
   }
 }
 
@@ -125,8 +129,10 @@ void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
 TEST(AgreeTest, PiecesAreSharedOutAndComeBackInOrder) {
   for (const int size : {1, 2, 4}) {
     for (const std::int64_t n : {0, 1, 2, 5, 8}) {
-      RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
-        ExpectSharedOut(ctx, comm, n);
+      RunCpuRanks(size, [=](const ExecContext& ctx, Communicator& comm) {
+        for (int ranks = 1; ranks <= size; ranks *= 2) {
+          ExpectSharedOut(ctx, comm, ranks, n);
+        }
       });
     }
   }

@@ -76,6 +76,22 @@ void ExpectGroup(const ExecContext& ctx, const MeshShape& shape, int rank,
   EXPECT_EQ(expected.at(static_cast<std::size_t>(group.rank())), rank);
 }
 
+// Ranks are in one team if they differ on the sequence axis alone.
+void ExpectTeams(const ExecContext& ctx, const MeshShape& shape,
+                 Communicator& world, const WorkTeam& team) {
+  EXPECT_EQ(team.count, world.size() / shape.sequence);
+  auto places = Places(shape.extents());
+  for (Place& place : places) {
+    place[static_cast<std::size_t>(MeshAxis::kSequence)] = 0;
+  }
+  const std::vector<std::int32_t> teams = Said(ctx, world, team.index);
+  for (std::size_t other = 0; other < teams.size(); ++other) {
+    EXPECT_EQ(teams[other] == team.index,
+              places[other] == places[static_cast<std::size_t>(world.rank())]);
+    EXPECT_LT(teams[other], team.count);
+  }
+}
+
 void ExpectGroups(const ExecContext& ctx, const MeshShape& shape,
                   Communicator& world) {
   ASSERT_OK_AND_ASSIGN(const auto mesh, Mesh::Create(shape, &world));
@@ -91,6 +107,7 @@ void ExpectGroups(const ExecContext& ctx, const MeshShape& shape,
   ExpectGroup(ctx, shape, rank, mesh->shard_sequence(), {1, 2});
   ExpectGroup(ctx, shape, rank, mesh->shard_expert(), {1, 3});
   ExpectGroup(ctx, shape, rank, mesh->world(), {0, 1, 2, 3});
+  ExpectTeams(ctx, shape, world, mesh->team());
 }
 
 TEST(MeshTest, EveryGroupOfEveryShapeOfEightRanksHasItsMembersInOrder) {

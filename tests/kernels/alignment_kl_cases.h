@@ -26,6 +26,7 @@ struct AlignmentCase {
   std::vector<std::int32_t> row_M = {0, 3, 4, 11};
   std::vector<std::int32_t> document_N = {};
   float grad_scale = 0.7F;
+  std::int64_t query_begin = 0;  // the operator gets no queries before it
 
   std::vector<std::int64_t> window_H() const {
     return std::vector<std::int64_t>(static_cast<std::size_t>(H),
@@ -94,6 +95,12 @@ inline std::vector<AlignmentCase> TiledAlignmentCases() {
        .head_S = {0},
        .row_M = Every(3, 0, 150),
        .document_N = documents},
+      {.name = "LastQueriesAlone",
+       .T = 150,
+       .C = 32,
+       .R = 8,
+       .row_M = Every(5, 97, 150),
+       .query_begin = 97},
       {.name = "NoRow", .T = 70, .row_M = {}},
       {.name = "NoHead", .T = 70, .head_S = {}},
   };
@@ -132,10 +139,10 @@ struct AlignmentDefinition {
   void Run() {
     kernels::cpu::AlignmentKl<V>({.view = view,
                                   .q_THC = q.data(),
-                                  .k_TGC = k.data(),
+                                  .k_NGC = k.data(),
                                   .lse_HT = lse.data(),
                                   .x_MSR = x.data(),
-                                  .y_TSR = y.data(),
+                                  .y_NSR = y.data(),
                                   .row_M = c.row_M.data(),
                                   .head_S = c.head_S.data(),
                                   .M = c.M(),
@@ -184,11 +191,13 @@ struct AlignmentOperator {
       pattern.document_N = FromHost(ctx, c.document_N, {c.T});
     }
     const kernels::AlignmentInputs in = {
-        .q_THC = FromFloats(ctx, dtype, q, {c.T, c.H, c.C}),
-        .k_TGC = FromFloats(ctx, dtype, k, {c.T, c.G, c.C}),
-        .lse_HT = FromHost(ctx, lse, {c.H, c.T}),
+        .q_THC = FromFloats(ctx, dtype, q, {c.T, c.H, c.C})
+                     .Slice(c.query_begin, c.T),
+        .k_NGC = FromFloats(ctx, dtype, k, {c.T, c.G, c.C}),
+        .lse_HT = FromHost(ctx, LastLse(), {c.H, c.T - c.query_begin}),
         .x_MSR = FromHost(ctx, x, {c.M(), c.S(), c.R}),
-        .y_TSR = FromHost(ctx, y, {c.T, c.S(), c.R}),
+        .y_NSR = FromHost(ctx, y, {c.T, c.S(), c.R}),
+        .query_begin = c.query_begin,
         .row_M = FromHost(ctx, c.row_M, {c.M()}),
         .head_S = c.head_S};
     const auto poisoned = [&](const Shape& shape) {
@@ -200,12 +209,22 @@ struct AlignmentOperator {
     };
     Tensor kl_SM = poisoned({c.S(), c.M()});
     Tensor dx_MSR = wants_dx ? poisoned(in.x_MSR.shape()) : Tensor();
-    Tensor dy_TSR = wants_dy ? poisoned(in.y_TSR.shape()) : Tensor();
+    Tensor dy_NSR = wants_dy ? poisoned(in.y_NSR.shape()) : Tensor();
     kernels::AlignmentKl(ctx, pattern, in, c.grad_scale, &kl_SM, &dx_MSR,
-                         &dy_TSR);
+                         &dy_NSR);
     kl = ToHost<float>(ctx, kl_SM);
     dx = wants_dx ? ToHost<float>(ctx, dx_MSR) : std::vector<float>();
-    dy = wants_dy ? ToHost<float>(ctx, dy_TSR) : std::vector<float>();
+    dy = wants_dy ? ToHost<float>(ctx, dy_NSR) : std::vector<float>();
+  }
+
+  // [H, T - query_begin].
+  std::vector<float> LastLse() const {
+    std::vector<float> last;
+    for (std::int64_t h = 0; h < c.H; ++h) {
+      last.insert(last.end(), lse.begin() + h * c.T + c.query_begin,
+                  lse.begin() + (h + 1) * c.T);
+    }
+    return last;
   }
 
   const AlignmentCase& c;

@@ -28,6 +28,7 @@ struct MassCase {
   std::int64_t C;
   RowRange post;
   RowRange pre;
+  std::int64_t query_begin = 0;  // the operator gets no queries before it
 };
 
 std::ostream& operator<<(std::ostream& os, const MassCase& c) {
@@ -42,6 +43,8 @@ std::vector<MassCase> Cases() {
       {"TileEdges", 300, 3, 2, 32, {200, 289}, {63, 129}},
       {"InOneTile", 300, 5, 2, 16, {250, 275}, {70, 75}},
       {"All", 130, 2, 1, 64, {65, 130}, {0, 65}},
+      {"LastQueries", 130, 2, 1, 8, {100, 120}, {0, 65}, 90},
+      {"OnlyQueries", 130, 2, 1, 8, {90, 130}, {0, 65}, 90},
   };
 }
 
@@ -64,10 +67,21 @@ class AttentionMassTest : public ::testing::TestWithParam<MassCase> {
     Tensor mass_H = FromHost(
         ctx, std::vector<float>(static_cast<std::size_t>(c.H), kNaN), {c.H});
     AttentionMass(ctx, pattern,
-                  testing::FromFloats(ctx, dtype, q, {c.T, c.H, c.C}),
+                  testing::FromFloats(ctx, dtype, q, {c.T, c.H, c.C})
+                      .Slice(c.query_begin, c.T),
                   testing::FromFloats(ctx, dtype, k, {c.T, c.G, c.C}),
-                  FromHost(ctx, lse, {c.H, c.T}), c.post, c.pre, &mass_H);
+                  c.query_begin,
+                  FromHost(ctx, LastLse(), {c.H, c.T - c.query_begin}), c.post,
+                  c.pre, &mass_H);
     return ToHost<float>(ctx, mass_H);
+  }
+  std::vector<float> LastLse() const {
+    std::vector<float> last;
+    for (std::int64_t h = 0; h < c.H; ++h) {
+      last.insert(last.end(), lse.begin() + h * c.T + c.query_begin,
+                  lse.begin() + (h + 1) * c.T);
+    }
+    return last;
   }
   // One exp(scale q.k - lse).
   double Weight(std::int64_t h, std::int64_t t, std::int64_t j) const {
@@ -168,7 +182,8 @@ INSTANTIATE_TEST_SUITE_P(
     Ranges, AttentionMassDeathTest,
     ::testing::Values(MassCase{"Overlap", 10, 1, 1, 2, {4, 6}, {2, 5}},
                       MassCase{"Empty", 10, 1, 1, 2, {6, 6}, {2, 5}},
-                      MassCase{"Behind", 10, 1, 1, 2, {6, 11}, {2, 5}}),
+                      MassCase{"Behind", 10, 1, 1, 2, {6, 11}, {2, 5}},
+                      MassCase{"Before", 10, 1, 1, 2, {6, 8}, {2, 5}, 7}),
     [](const auto& p) { return p.param.name; });
 
 TEST_P(AttentionMassDeathTest, RangesThatDoNotFitAreFatal) {

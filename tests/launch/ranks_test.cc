@@ -94,7 +94,10 @@ TEST_F(RanksCommandTest, ARunOnSeveralRanksIsThatOnOne) {
   RunOn(1, "1");
   RunOn(2, "2");
   RunOn(4, "2x2", {"mesh.replica=2", "mesh.shard=2"});
-  for (const char* out : {"2", "2x2"}) {
+  RunOn(2, "1x1x2", {"mesh.shard=1", "mesh.sequence=2"});
+  RunOn(4, "1x2x2", {"mesh.shard=2", "mesh.sequence=2"});
+  RunOn(4, "1x1x4", {"mesh.shard=1", "mesh.sequence=4"});
+  for (const char* out : {"2", "2x2", "1x1x2", "1x2x2", "1x1x4"}) {
     ExpectSameLosses("1", out);
     // What does not depend on the order of any sum, labels among it.
     for (const char* name : {"heads.textproto", "prepare"}) {
@@ -125,9 +128,9 @@ TEST_F(RanksCommandTest, AStageGoesOnWithAnotherNumberOfRanks) {
 
 TEST_F(RanksCommandTest, AnErrorIsSaidAndEndsAllRanks) {
   const Finished finished = RunBinaryOnRanks(
-      2, Arguments("run", "a", {"mesh.sequence=2", "mesh.shard=1"}));
+      2, Arguments("run", "a", {"mesh.expert=2", "mesh.shard=1"}));
   EXPECT_NE(finished.exit_code, 0);
-  EXPECT_THAT(finished.err, HasSubstr("mesh.sequence is 2"));
+  EXPECT_THAT(finished.err, HasSubstr("mesh.expert is 2"));
   const Finished wrong =
       RunBinaryOnRanks(2, Arguments("run", "a", {"mesh.shard=4"}));
   EXPECT_NE(wrong.exit_code, 0);

@@ -3,6 +3,7 @@
 #include "tests/dist/ranks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -16,6 +17,7 @@
 #include "tests/temporary_directory.h"
 #include "tests/trainer/test_distillation.h"
 #include "tests/trainer/test_model.h"
+#include "trainer/stages/head_calibration.h"
 #include "trainer/stages/projection_alignment.h"
 #include "trainer/stages/self_distillation.h"
 #include "trainer/trainer.h"
@@ -62,28 +64,27 @@ class RanksTest : public ::testing::Test {
     options_.config_text = "some";
   }
 
-  std::unique_ptr<Transformer> Load(const ExecContext& ctx, Communicator& comm,
+  // shape_, or all ranks on the shard axis if it is of another number of ranks.
+  std::unique_ptr<Mesh> MakeMesh(Communicator& ranks) const {
+    const MeshShape shards = {.shard = ranks.size()};
+    const int size = shape_.replica * shape_.shard * shape_.sequence;
+    return Mesh::Create(size == ranks.size() ? shape_ : shards, &ranks).value();
+  }
+  // The dense model, and sequences cut over ranks if the mesh does so.
+  std::unique_ptr<Transformer> Load(const ExecContext& ctx, Mesh& mesh,
                                     const std::set<Role>& trainable) const {
-    return LoadTestModel(ctx, comm, directory_ / "model", trainable);
+    return LoadTestModel(
+        ctx, mesh.shard_sequence(), directory_ / "model", trainable,
+        mesh.shape().sequence > 1 ? &mesh.along(MeshAxis::kSequence) : nullptr);
   }
   // One rank of a stage 2 run with its checkpoints in `folder`.
   void Distill(const ExecContext& ctx, Communicator& ranks,
                const std::string& folder, Outcome* outcome) {
-    DistillOn(ctx, ranks, ranks, nullptr, folder, outcome);
-  }
-  // The same, with shards over pairs of ranks, and replicas of the pairs.
-  void DistillOnPairs(const ExecContext& ctx, Communicator& ranks,
-                      const std::string& folder, Outcome* outcome) {
-    const auto mesh = Mesh::Create({.replica = 2, .shard = 2}, &ranks);
-    DistillOn(ctx, ranks, (*mesh)->along(MeshAxis::kShard),
-              &(*mesh)->along(MeshAxis::kReplica), folder, outcome);
-  }
-  void DistillOn(const ExecContext& ctx, Communicator& ranks,
-                 Communicator& shards, Communicator* replicas,
-                 const std::string& folder, Outcome* outcome) {
-    const auto teacher = Load(ctx, shards, {});
+    const auto mesh = MakeMesh(ranks);
+    const auto teacher =
+        LoadTestModel(ctx, mesh->shard_sequence(), directory_ / "model", {});
     const auto student =
-        Load(ctx, shards, {Role::kAttention, Role::kNorms, Role::kExperts});
+        Load(ctx, *mesh, {Role::kAttention, Role::kNorms, Role::kExperts});
     const auto labels = [&](std::int64_t i) -> absl::StatusOr<TopLabels> {
       return TestLabels(*teacher, TestSequence(i));
     };
@@ -101,15 +102,17 @@ class RanksTest : public ::testing::Test {
     options.held_out = options.train;
     options.held_out_labels = labels;
     options.num_held_out = 3;
-    options.replicas = replicas;
+    options.replicas = &mesh->along(MeshAxis::kReplica);
+    options.recompute = recompute_;
     SelfDistillation stage(*student, options);
-    Run(ctx, ranks, folder, stage, outcome);
+    Run(ctx, *mesh, folder, stage, outcome);
   }
 
   // One rank of a stage 1 run: two sequences a step, whatever the ranks.
   void Align(const ExecContext& ctx, Communicator& ranks,
              const std::string& folder, Outcome* outcome) {
-    const auto teacher = Load(ctx, ranks, {});
+    const auto mesh = MakeMesh(ranks);
+    const auto teacher = Load(ctx, *mesh, {});
     IndexProjections projections = *TestMode(*teacher).projections;
     ProjectionAlignment::Options options;
     options.sequences_per_step = 2;
@@ -118,12 +121,14 @@ class RanksTest : public ::testing::Test {
     options.num_held_out = 3;
     options.replicas = &ranks;
     ProjectionAlignment stage(*teacher, options, &projections);
-    Run(ctx, ranks, folder, stage, outcome);
+    Run(ctx, *mesh, folder, stage, outcome);
   }
 
-  void Run(const ExecContext& ctx, Communicator& ranks,
-           const std::string& folder, Stage& stage, Outcome* outcome) {
+  void Run(const ExecContext& ctx, Mesh& mesh, const std::string& folder,
+           Stage& stage, Outcome* outcome) {
+    Communicator& ranks = mesh.world();
     TrainOptions options = options_;
+    options.team = mesh.team();
     options.folder = folder;
     Lines recorder;
     recorder.fails_at = fails_at_;
@@ -168,6 +173,8 @@ class RanksTest : public ::testing::Test {
   }
 
   std::int64_t fails_at_ = -1;
+  MeshShape shape_;
+  bool recompute_ = false;
   std::mutex mutex_;
   TemporaryDirectory directory_{TemporaryDirectory::Where::kInMemory};
   TrainOptions options_;
@@ -188,7 +195,67 @@ TEST_F(RanksTest, DistillationOnSeveralRanksIsThatOnOne) {
 
 TEST_F(RanksTest, ReplicasOfShardsTrainAsOneRankDoes) {
   const Outcome one = RunOn(1, &RanksTest::Distill, "1");
-  ExpectSameLosses(one, RunOn(4, &RanksTest::DistillOnPairs, "2x2"));
+  shape_ = {.replica = 2, .shard = 2};
+  ExpectSameLosses(one, RunOn(4, &RanksTest::Distill, "2x2"));
+}
+
+const std::vector<MeshShape>& ShapesThatCutSequences() {
+  static const auto& shapes = *new std::vector<MeshShape>{
+      {.sequence = 2},
+      {.shard = 2, .sequence = 2},
+      {.sequence = 4},
+      {.replica = 2, .sequence = 2},
+  };
+  return shapes;
+}
+
+TEST_F(RanksTest, DistillationOverPartsOfSequencesIsThatOnOneRank) {
+  const Outcome one = RunOn(1, &RanksTest::Distill, "1");
+  for (const MeshShape& shape : ShapesThatCutSequences()) {
+    SCOPED_TRACE(Describe(shape));
+    shape_ = shape;
+    recompute_ = !recompute_;
+    ExpectSameLosses(one, RunOn(shape.replica * shape.shard * shape.sequence,
+                                &RanksTest::Distill, Describe(shape)));
+  }
+}
+
+TEST_F(RanksTest, AlignmentOverPartsOfSequencesIsThatOnOneRank) {
+  const Outcome one = RunOn(1, &RanksTest::Align, "1");
+  for (const MeshShape& shape : ShapesThatCutSequences()) {
+    SCOPED_TRACE(Describe(shape));
+    shape_ = shape;
+    ExpectSameLosses(one, RunOn(shape.replica * shape.shard * shape.sequence,
+                                &RanksTest::Align, Describe(shape)));
+  }
+}
+
+// Needle, effect and one by one, of one document; all ranks get the same.
+TEST_F(RanksTest, ScoresOverPartsOfSequencesAreThoseOfOneRank) {
+  std::vector<float> one;
+  for (const int size : {1, 2, 4}) {
+    RunCpuRanks(size, [&](const ExecContext& ctx, Communicator& ranks) {
+      const auto model = LoadTestModel(ctx, ranks, directory_ / "model", {},
+                                       size == 1 ? nullptr : &ranks);
+      const std::vector<std::int32_t> tokens = TestSequence(1).tokens_T;
+      std::vector<float> scores =
+          NeedleScores(*model, tokens, {40, 80}, {5, 9});
+      for (const std::vector<float>& more :
+           {EffectScores(*model, {8, 2}, {tokens, 70}, 2, true),
+            OneByOneScores(*model, {8, 2}, {tokens, 70})}) {
+        scores.insert(scores.end(), more.begin(), more.end());
+      }
+      EXPECT_OK(model->status());
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (size == 1) {
+        one = scores;
+      }
+      ASSERT_EQ(scores.size(), one.size());
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        EXPECT_NEAR(scores[i], one[i], 1e-6 + 1e-5 * std::abs(one[i])) << i;
+      }
+    });
+  }
 }
 
 // Two sequences a step: with four ranks two of them have none of their own.
@@ -204,6 +271,7 @@ TEST_F(RanksTest, AlignmentOnSeveralRanksIsThatOnOne) {
 TEST_F(RanksTest, ARunGoesOnWithAnotherNumberOfRanks) {
   const Outcome whole = RunOn(1, &RanksTest::Distill, "whole");
   fails_at_ = 5;
+  shape_ = {.shard = 2, .sequence = 2};
   RunOn(4, &RanksTest::Distill, "cut");
   fails_at_ = -1;
   const Outcome rest = RunOn(2, &RanksTest::Distill, "cut");

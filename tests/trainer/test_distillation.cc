@@ -11,11 +11,13 @@ namespace rtpurbo::testing {
 std::unique_ptr<Transformer> LoadTestModel(const ExecContext& ctx,
                                            Communicator& comm,
                                            const std::string& dir,
-                                           const std::set<Role>& trainable) {
+                                           const std::set<Role>& trainable,
+                                           Communicator* sequence) {
   Transformer::Options options;
   options.max_positions = 256;
   options.trainable = trainable;
   options.comm = &comm;
+  options.sequence = sequence;
   return LoadTransformer(ctx, RealFileSystem(), dir, options).value();
 }
 

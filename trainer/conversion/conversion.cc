@@ -21,54 +21,51 @@ namespace {
 // Ranks wait for what the first does alone.
 constexpr std::chrono::hours kStageTimeout{24 * 30};
 
-// Which ranks make a stage, and with whose weights.
-enum class MadeBy : std::uint8_t {
-  kFirstRank,   // alone, the others wait
-  kAllWithOwn,  // each has the model whole
-  kAllSharing,  // each holds a part of it
-};
-
 struct StageRule {
   const char* name;
   std::vector<const char*> reads;   // stages whose outputs it reads
   std::vector<const char*> writes;  // removed before it is made again
   absl::StatusOr<StageResult> (*make)(RunContext& run);
-  MadeBy made_by;
+  bool by_first_rank;  // alone, the others wait
+  Sharing sharing = Sharing::kNothing;
 };
 
 const std::vector<StageRule>& Rules() {
   static const auto* const kRules = new std::vector<StageRule>{
-      {"prepare", {}, {"prepare/tokens.h5"}, MakePrepare, MadeBy::kFirstRank},
+      {"prepare", {}, {"prepare/tokens.h5"}, MakePrepare, true},
       {"calibrate",
        {"prepare"},
        {"calibrate", "heads.textproto"},
        MakeCalibrate,
-       MadeBy::kFirstRank},
+       true},
       {"labels",
        {"prepare"},
        {"prepare/labels.h5", "prepare/labels.h5.part"},
        MakeLabels,
-       MadeBy::kAllSharing},
+       false,
+       Sharing::kWeights},
       {"align",
        {"prepare", "calibrate"},
        {"align"},
        MakeAlign,
-       MadeBy::kAllSharing},
+       false,
+       Sharing::kWeightsAndRows},
       {"distill",
        {"prepare", "calibrate", "labels", "align"},
        {"distill"},
        MakeDistill,
-       MadeBy::kAllSharing},
+       false,
+       Sharing::kWeightsAndRows},
       {"export",
        {"calibrate", "align", "distill"},
        {"export"},
        MakeExport,
-       MadeBy::kFirstRank},
+       true},
       {"evaluate",
        {"prepare", "calibrate", "labels", "align", "export"},
        {"evaluation.jsonl", "evaluate"},
        MakeEvaluate,
-       MadeBy::kAllWithOwn}};
+       false}};
 
   return *kRules;
 }
@@ -220,13 +217,13 @@ absl::Status Conversion::Make(const std::string& stage) {
   if (work.empty()) {
     return absl::OkStatus();
   }
-  run_.ShareModels(rule.made_by == MadeBy::kAllSharing);
+  run_.ShareModels(rule.sharing);
   const double start = Seconds();
   const auto make_and_finish = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
     return Finish(stage, result, Seconds() - start);
   };
-  if (rule.made_by == MadeBy::kFirstRank) {
+  if (rule.by_first_rank) {
     return run_.OnFirst(make_and_finish);
   }
   ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));

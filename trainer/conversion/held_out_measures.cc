@@ -42,8 +42,8 @@ absl::StatusOr<Fidelity> FidelityMeasure::Of(Communicator& ranks,
   };
   ASSIGN_OR_RETURN(
       const auto numbers,
-      ShareOut(model.ctx(), ranks, static_cast<std::int64_t>(sequences_.size()),
-               measure));
+      ShareOut(model.ctx(), ranks, {ranks.rank(), ranks.size()},
+               static_cast<std::int64_t>(sequences_.size()), measure));
   std::vector<Fidelity> all;
   for (const std::vector<double>& one : numbers) {
     all.push_back(FidelityOf(one));

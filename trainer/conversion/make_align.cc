@@ -28,9 +28,11 @@ absl::StatusOr<IndexProjections> Start(RunContext& run, Transformer& model,
       sequences.push_back(std::move(sequence.tokens_T));
     }
   }
-  return StartProjections(
+  IndexProjections start = StartProjections(
       model, map, StartOf(run.run(), run.ProjectionWidth(model.config())),
       sequences);
+  RETURN_IF_ERROR(model.status());
+  return start;
 }
 
 ProjectionAlignment::Options OptionsOf(const configs::Run& run,
@@ -69,6 +71,7 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   stage_options.replicas = &run.ranks();
   ProjectionAlignment stage(*model, stage_options, &projections);
   TrainOptions options = AlignTrainOptions(run.run());
+  options.team = run.team();
   options.folder = run.Path(kFolder);
   options.control = run.control();
   options.config_text = StageConfigText(run.run(), "align");

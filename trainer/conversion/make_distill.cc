@@ -60,6 +60,7 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
       [&] { return run.files().CreateDirectories(run.Path(kFolder)); }));
   SelfDistillation stage(*model, OptionsOf(run, mode, *stream, *labels));
   TrainOptions options = DistillTrainOptions(run.run());
+  options.team = run.team();
   options.folder = run.Path(kFolder);
   options.control = run.control();
   options.config_text = StageConfigText(run.run(), "distill");

@@ -32,11 +32,10 @@ absl::Status RunContext::MayGoOn(absl::string_view stage) const {
                    "start the same command again to go on"));
 }
 
-void RunContext::ShareModels(bool shared) {
-  Communicator* const ranks = shared ? &mesh_->shard_sequence() : &solo_;
-  if (ranks != model_ranks_) {
+void RunContext::ShareModels(Sharing sharing) {
+  if (sharing != sharing_) {
     DropTeacher();
-    model_ranks_ = ranks;
+    sharing_ = sharing;
   }
 }
 
@@ -108,7 +107,12 @@ Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
   options.trainable = trainable;
   options.weight_decay = weight_decay;
   options.max_positions = LongestSequence(run_);
-  options.comm = model_ranks_;
+  options.comm = sharing_ == Sharing::kNothing
+                     ? static_cast<Communicator*>(&solo_)
+                     : &mesh_->shard_sequence();
+  if (sharing_ == Sharing::kWeightsAndRows && mesh_->shape().sequence > 1) {
+    options.sequence = &mesh_->along(MeshAxis::kSequence);
+  }
   return options;
 }
 

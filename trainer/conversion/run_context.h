@@ -32,6 +32,10 @@
 
 namespace rtpurbo {
 
+// What the ranks have in common of a model: nothing (each has it whole), the
+// weights (each holds a part), or the rows of a sequence as well.
+enum class Sharing : std::uint8_t { kNothing, kWeights, kWeightsAndRows };
+
 class RunContext {
  public:
   // `run` is complete and valid; `out` is the run's folder.
@@ -53,12 +57,14 @@ class RunContext {
   absl::Status MayGoOn(absl::string_view stage) const;
   // The same where a rank cannot end alone: only that it is busy, not stuck.
   void GiveSignOfLife() const { control_.MayGoOn(); }
+  // Which of them work on the same sequences as this one.
+  WorkTeam team() const { return mesh_->team(); }
   // Calls `fn` on the first rank; all get its result.
   absl::Status OnFirst(const std::function<absl::Status()>& fn) {
     return OnFirstRank(ctx_, ranks(), fn);
   }
-  // Whether models are from now on shared by the ranks, or this rank's own.
-  void ShareModels(bool shared);
+  // What models have in common from now on.
+  void ShareModels(Sharing sharing);
   // Of a file of the run.
   std::string Path(absl::string_view name) const;
 
@@ -98,7 +104,7 @@ class RunContext {
   RunControl control_;
   std::unique_ptr<Mesh> mesh_;
   SoloCommunicator solo_;
-  Communicator* model_ranks_ = &solo_;
+  Sharing sharing_ = Sharing::kNothing;
   std::optional<ModelConfig> model_config_;
   std::optional<Tokenizer> tokenizer_;
   std::string tokenizer_fingerprint_;

@@ -20,8 +20,22 @@ HeadMap WithLocal(HeadMap map, const LocalShape& local) {
   return map;
 }
 
+// If ranks share the rows of sequences: adds up what each brings, on all.
+// model.status() tells of errors.
+void SumOverSequence(const Transformer& model, std::vector<float>* numbers) {
+  if (Communicator* const sequence = model.options().sequence;
+      sequence != nullptr) {
+    const ExecContext& ctx = model.ctx();
+    Tensor sum =
+        FromHost(ctx, *numbers, {static_cast<std::int64_t>(numbers->size())});
+    sequence->AllReduce(ctx, ReduceOp::kSum, &sum).IgnoreError();
+    *numbers = ToHost<float>(ctx, sum);
+  }
+}
+
 // A question as the model sees it: the last token is only predicted.
 struct Labelled {
+  std::int64_t rows = 0;  // of the answer, on all ranks
   ForwardInput input;
   TopLabels labels;
 };
@@ -33,8 +47,8 @@ Labelled Label(Transformer& model, const AnsweredTokens& question,
       static_cast<std::int64_t>(all.size()) - question.answer_begin;
   CHECK_LE(1, rows) << "a question without an answer";
   Labelled result;
-  result.input =
-      MakeInput(model.ctx(), all.first(all.size() - 1), rows, recompute);
+  result.rows = rows;
+  result.input = MakeInput(model, all.first(all.size() - 1), rows, recompute);
   const Attend dense =
       RangeAttend(MakePatterns(model.config(), DenseMap(model.config())));
   result.labels = TeacherLabels(model, result.input, dense, kTopK);
@@ -46,8 +60,9 @@ double MeanKl(Transformer& model, const Labelled& question,
   Tape tape(model.ctx(), Tape::Mode::kOff);
   const Var x = model.Hidden(tape, question.input, attend);
   const Var loss = LabelLoss(tape, model, x, question.labels);
-  return static_cast<double>(ToHost<float>(model.ctx(), loss.value())[0]) /
-         static_cast<double>(question.input.output_rows);
+  std::vector<float> sum = ToHost<float>(model.ctx(), loss.value());
+  SumOverSequence(model, &sum);
+  return static_cast<double>(sum[0]) / static_cast<double>(question.rows);
 }
 
 // The gradient of every gate, all gates at `value`, added to *score negated
@@ -68,8 +83,7 @@ void AddGateGradients(Transformer& model, const Labelled& question,
   const Var x =
       model.Hidden(tape, question.input, GatedAttend(full, local, gates));
   const Var loss = LabelLoss(tape, model, x, question.labels);
-  tape.Backward(loss,
-                1 / static_cast<float>(question.input.output_rows * points));
+  tape.Backward(loss, 1 / static_cast<float>(question.rows * points));
   for (std::size_t l = 0; l < gates.size(); ++l) {
     const std::vector<float> grad = ToHost<float>(model.ctx(), gates[l].grad());
     for (std::size_t h = 0; h < H; ++h) {
@@ -95,21 +109,34 @@ std::vector<float> NeedleScores(Transformer& model,
   const ModelConfig& config = model.config();
   const ExecContext& ctx = model.ctx();
   const auto T = static_cast<std::int64_t>(tokens.size());
-  std::vector<float> score;
+  std::vector<float> score(static_cast<std::size_t>(config.num_query_heads()));
+  // Of those rows of `post` that the call has: what they add to the mean.
   const auto observe = [&](const AttentionCall& call,
                            const kernels::AttentionPattern& pattern,
                            const Tensor& lse_HT) {
+    const kernels::RowRange rows = {
+        std::max(post.begin, call.query_begin),
+        std::min(post.end, call.query_begin + call.q_THC.value().dim(0))};
+    if (rows.begin >= rows.end) {
+      return;
+    }
     Tensor mass_H = Tensor::Empty(ctx, DType::kF32, {config.num_heads});
     kernels::AttentionMass(ctx, pattern, call.q_THC.value(), call.k_NGC.value(),
-                           lse_HT, post, pre, &mass_H);
+                           call.query_begin, lse_HT, rows, pre, &mass_H);
     const std::vector<float> mass = ToHost<float>(ctx, mass_H);
-    score.insert(score.end(), mass.begin(), mass.end());
+    const float share = static_cast<float>(rows.end - rows.begin) /
+                        static_cast<float>(post.end - post.begin);
+    for (std::size_t h = 0; h < mass.size(); ++h) {
+      score[static_cast<std::size_t>(call.layer) * mass.size() + h] +=
+          share * mass[h];
+    }
   };
   Tape tape(ctx, Tape::Mode::kOff);
   model.AfterBlocks(
-      tape, MakeInput(ctx, tokens, T),
+      tape, MakeInput(model, tokens, T),
       ObservedAttend(MakePatterns(config, DenseMap(config)), observe),
       config.num_layers);
+  SumOverSequence(model, &score);
   return score;
 }
 
@@ -128,6 +155,7 @@ std::vector<float> EffectScores(Transformer& model, const LocalShape& local,
     AddGateGradients(model, labelled, full, windowed, static_cast<float>(gate),
                      points, &score);
   }
+  SumOverSequence(model, &score);
   return score;
 }
 

@@ -8,9 +8,11 @@
 #include "kernels/alignment_kl.h"
 #include "kernels/core/rng.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/head_projection.h"
 #include "model/attention.h"
+#include "model/sequence_attention.h"
 #include "trainer/model_input.h"
 
 namespace rtpurbo {
@@ -29,41 +31,114 @@ Tensor GatherRows(const ExecContext& ctx, const Tensor& x_THC,
   return y.Reshape({row_M.dim(0), shape[1], shape[2]});
 }
 
-// One layer's part of AlignmentLoss.
-double LayerLoss(const ExecContext& ctx, const AttentionCall& call,
-                 const kernels::AttentionPattern& pattern, const Tensor& lse_HT,
-                 const IndexProjections::Layer& layer, const Tensor& row_M,
-                 float scale, IndexProjections::Layer* grads) {
-  const Tensor q_pre_MHC = GatherRows(ctx, call.q_pre_THC.value(), row_M);
-  const Tensor& k_pre_TGC = call.k_pre_NGC.value();
+// One layer's part of AlignmentLoss: what of it is this rank's. Keys are
+// projected where their rows are, and brought to the queries; their gradients
+// go back the same way.
+class LayerAlignment {
+ public:
+  // `grads` may be null. Collective if the sequence is cut over ranks, as are
+  // the calls of Finish().
+  LayerAlignment(const ExecContext& ctx, const AttentionCall& call,
+                 const IndexProjections::Layer& layer,
+                 IndexProjections::Layer* grads);
+
+  // The loss of those of `rows` that a call, or one chunk of it, has. Adds
+  // `scale` times its gradient by the queries.
+  double Add(const AttentionCall& chunk,
+             const kernels::AttentionPattern& pattern, const Tensor& lse_HT,
+             const std::vector<std::int32_t>& rows, float scale);
+  // Adds the gradients by the keys.
+  void Finish();
+
+ private:
+  const ExecContext& ctx_;
+  const IndexProjections::Layer& layer_;
+  IndexProjections::Layer* grads_;
+  Tensor k_pre_NGC_;  // of this rank's rows
+  Tape tape_;
+  Var own_y_;  // [N, S R]
+  Var y_;      // of all rows up to the last query
+  Tensor dy_;
+};
+
+LayerAlignment::LayerAlignment(const ExecContext& ctx,
+                               const AttentionCall& call,
+                               const IndexProjections::Layer& layer,
+                               IndexProjections::Layer* grads)
+    : ctx_(ctx),
+      layer_(layer),
+      grads_(grads),
+      k_pre_NGC_(call.k_pre_NGC.value()),
+      tape_(ctx) {
+  const Tensor y_NSR = ProjectKeys(ctx, layer, k_pre_NGC_);
+  own_y_ = Var(y_NSR.Reshape({y_NSR.dim(0), y_NSR.dim(1) * y_NSR.dim(2)}),
+               /*requires_grad=*/grads != nullptr);
+  y_ = call.part == nullptr ? own_y_
+                            : BringRows(tape_, *call.part, call.wanted, own_y_);
+  if (grads != nullptr) {
+    dy_ = Tensor::Zeros(ctx, DType::kF32, y_.value().shape());
+  }
+}
+
+double LayerAlignment::Add(const AttentionCall& chunk,
+                           const kernels::AttentionPattern& pattern,
+                           const Tensor& lse_HT,
+                           const std::vector<std::int32_t>& rows, float scale) {
+  const std::int64_t begin = chunk.query_begin;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> query_rows;
+  for (const std::int32_t row : rows) {
+    if (begin <= row && row < begin + chunk.q_THC.value().dim(0)) {
+      positions.push_back(row);
+      query_rows.push_back(row - static_cast<std::int32_t>(begin));
+    }
+  }
+  const auto M = static_cast<std::int64_t>(positions.size());
+  const auto S = static_cast<std::int64_t>(layer_.head_S.size());
+  const std::int64_t N = chunk.k_NGC.value().dim(0);
+  const Shape y_shape = {N, S, y_.value().dim(1) / S};
+  const Tensor q_pre_MHC = GatherRows(ctx_, chunk.q_pre_THC.value(),
+                                      FromHost(ctx_, query_rows, {M}));
   kernels::AlignmentInputs in;
-  in.q_THC = call.q_THC.value();
-  in.k_TGC = call.k_NGC.value();
+  in.q_THC = chunk.q_THC.value();
+  in.k_NGC = chunk.k_NGC.value();
   in.lse_HT = lse_HT;
-  in.x_MSR = ProjectQueries(ctx, layer, q_pre_MHC);
-  in.y_TSR = ProjectKeys(ctx, layer, k_pre_TGC);
-  in.row_M = row_M;
-  in.head_S = layer.head_S;
-  Tensor kl_SM =
-      Tensor::Empty(ctx, DType::kF32, {in.x_MSR.dim(1), in.x_MSR.dim(0)});
+  in.x_MSR = ProjectQueries(ctx_, layer_, q_pre_MHC);
+  in.y_NSR = y_.value().Slice(0, N).Reshape(y_shape);
+  in.query_begin = begin;
+  in.row_M = FromHost(ctx_, positions, {M});
+  in.head_S = layer_.head_S;
+  Tensor kl_SM = Tensor::Empty(ctx_, DType::kF32, {S, M});
   Tensor dx_MSR;
-  Tensor dy_TSR;
-  if (grads != nullptr) {
-    dx_MSR = Tensor::Empty(ctx, DType::kF32, in.x_MSR.shape());
-    dy_TSR = Tensor::Empty(ctx, DType::kF32, in.y_TSR.shape());
+  Tensor dy_NSR;
+  if (grads_ != nullptr) {
+    dx_MSR = Tensor::Empty(ctx_, DType::kF32, in.x_MSR.shape());
+    dy_NSR = Tensor::Empty(ctx_, DType::kF32, y_shape);
   }
-  kernels::AlignmentKl(ctx, pattern, in, scale, &kl_SM, &dx_MSR, &dy_TSR);
-  if (grads != nullptr) {
-    kernels::HeadProjectionBackward(ctx, q_pre_MHC, dx_MSR, layer.head_S,
-                                    &grads->wq_SRC);
-    kernels::HeadProjectionBackward(ctx, k_pre_TGC, dy_TSR, layer.kv_head_S,
-                                    &grads->wk_SRC);
+  kernels::AlignmentKl(ctx_, pattern, in, scale, &kl_SM, &dx_MSR, &dy_NSR);
+  if (grads_ != nullptr) {
+    kernels::HeadProjectionBackward(ctx_, q_pre_MHC, dx_MSR, layer_.head_S,
+                                    &grads_->wq_SRC);
+    Tensor sum = dy_.Slice(0, N);
+    kernels::AddInto(ctx_, dy_NSR.Reshape(sum.shape()), &sum);
   }
-  double sum = 0;
-  for (const float kl : ToHost<float>(ctx, kl_SM)) {
-    sum += kl;
+  double loss = 0;
+  for (const float kl : ToHost<float>(ctx_, kl_SM)) {
+    loss += kl;
   }
-  return sum;
+  return loss;
+}
+
+void LayerAlignment::Finish() {
+  if (grads_ == nullptr) {
+    return;
+  }
+  tape_.Backward(y_, dy_);
+  const Tensor dy_ND = own_y_.grad();
+  const auto S = static_cast<std::int64_t>(layer_.head_S.size());
+  kernels::HeadProjectionBackward(
+      ctx_, k_pre_NGC_, dy_ND.Reshape({dy_ND.dim(0), S, dy_ND.dim(1) / S}),
+      layer_.kv_head_S, &grads_->wk_SRC);
 }
 
 std::int64_t NumSlots(const IndexProjections& projections) {
@@ -124,25 +199,35 @@ double AlignmentLoss(Transformer& model, const IndexProjections& projections,
                      const std::vector<std::int32_t>& rows, float scale,
                      IndexProjections* grads) {
   const ExecContext& ctx = model.ctx();
-  const Tensor row_M =
-      FromHost(ctx, rows, {static_cast<std::int64_t>(rows.size())});
+  const ModelConfig& config = model.config();
   double loss = 0;
-  const auto observe = [&](const AttentionCall& call,
-                           const kernels::AttentionPattern& pattern,
-                           const Tensor& lse_HT) {
+  LayerAlignment* current = nullptr;
+  const Attend observed = ObservedAttend(
+      MakePatterns(config, DenseMap(config)),
+      [&](const AttentionCall& call, const kernels::AttentionPattern& pattern,
+          const Tensor& lse_HT) {
+        if (current != nullptr) {
+          loss += current->Add(call, pattern, lse_HT, rows, scale);
+        }
+      });
+  const Attend attend = [&](Tape& tape, Stash& stash,
+                            const AttentionCall& call) {
     const auto l = static_cast<std::size_t>(call.layer);
-    const IndexProjections::Layer& layer = projections.layers[l];
-    if (!layer.empty()) {
-      loss += LayerLoss(ctx, call, pattern, lse_HT, layer, row_M, scale,
-                        grads == nullptr ? nullptr : &grads->layers[l]);
+    if (projections.layers[l].empty()) {
+      return observed(tape, stash, call);
     }
+    LayerAlignment layer(ctx, call, projections.layers[l],
+                         grads == nullptr ? nullptr : &grads->layers[l]);
+    current = &layer;
+    Var o_THC = observed(tape, stash, call);
+    layer.Finish();
+    current = nullptr;
+    return o_THC;
   };
   Tape tape(ctx, Tape::Mode::kOff);
-  const ModelConfig& config = model.config();
   model.AfterBlocks(
-      tape, MakeInput(ctx, tokens, static_cast<std::int64_t>(tokens.size())),
-      ObservedAttend(MakePatterns(config, DenseMap(config)), observe),
-      NeededBlocks(projections));
+      tape, MakeInput(model, tokens, static_cast<std::int64_t>(tokens.size())),
+      attend, NeededBlocks(projections));
   return loss;
 }
 
@@ -206,8 +291,10 @@ absl::Status ProjectionAlignment::RunMicroBatch(std::int64_t step,
                                     rows, scale, &grads_);
   sums->loss += loss;
   sums->kl += loss / static_cast<double>(NumSlots(*projections_));
-  sums->rows += static_cast<double>(rows.size());
-  sums->tokens += T;
+  if (Speaks(model_)) {
+    sums->rows += static_cast<double>(rows.size());
+    sums->tokens += T;
+  }
   return model_.status();
 }
 

@@ -1,7 +1,10 @@
 #include "trainer/stages/projection_start.h"
 
 #include <algorithm>
+#include <cstring>
+#include <string>
 
+#include "dist/agree.h"
 #include "kernels/core/parallel.h"
 #include "model/attention.h"
 #include "model/projection_start.h"
@@ -55,6 +58,28 @@ struct LayerMoments {
   Moments k_G;
 };
 
+// Adds up what each rank brings, in rank order. An error leaves it as it is.
+void SumOverRanks(const ExecContext& ctx, Communicator& comm,
+                  Moments* moments) {
+  for (std::vector<double>& sums : *moments) {
+    const absl::StatusOr<std::vector<std::string>> all =
+        GatherBytes(ctx, comm,
+                    {reinterpret_cast<const char*>(sums.data()),
+                     sums.size() * sizeof(double)});
+    if (!all.ok()) {
+      return;
+    }
+    std::fill(sums.begin(), sums.end(), 0);
+    std::vector<double> one(sums.size());
+    for (const std::string& bytes : *all) {
+      std::memcpy(one.data(), bytes.data(), bytes.size());
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        sums[i] += one[i];
+      }
+    }
+  }
+}
+
 std::vector<LayerMoments> MeasureMoments(
     Transformer& model, const IndexProjections& projections,
     const std::vector<std::vector<std::int32_t>>& sequences) {
@@ -65,23 +90,31 @@ std::vector<LayerMoments> MeasureMoments(
       Moments(static_cast<std::size_t>(config.num_heads), zero),
       Moments(static_cast<std::size_t>(config.num_kv_heads), zero)};
   std::vector<LayerMoments> moments(projections.layers.size(), empty);
-  const auto observe = [&](const AttentionCall& call,
-                           const kernels::AttentionPattern& /*pattern*/,
-                           const Tensor& /*lse_HT*/) {
+  const Attend dense = RangeAttend(MakePatterns(config, DenseMap(config)));
+  const Attend attend = [&](Tape& tape, Stash& stash,
+                            const AttentionCall& call) {
     const auto l = static_cast<std::size_t>(call.layer);
     if (!projections.layers[l].empty()) {
       AddMoments(model.ctx(), call.q_pre_THC.value(), &moments[l].q_H);
       AddMoments(model.ctx(), call.k_pre_NGC.value(), &moments[l].k_G);
     }
+    return dense(tape, stash, call);
   };
   for (const std::vector<std::int32_t>& tokens : sequences) {
     Tape tape(model.ctx(), Tape::Mode::kOff);
     model.AfterBlocks(
         tape,
-        MakeInput(model.ctx(), tokens,
-                  static_cast<std::int64_t>(tokens.size())),
-        ObservedAttend(MakePatterns(config, DenseMap(config)), observe),
-        config.num_layers);
+        MakeInput(model, tokens, static_cast<std::int64_t>(tokens.size())),
+        attend, config.num_layers);
+  }
+  if (Communicator* const sequence = model.options().sequence;
+      sequence != nullptr) {
+    for (std::size_t l = 0; l < moments.size(); ++l) {
+      if (!projections.layers[l].empty()) {
+        SumOverRanks(model.ctx(), *sequence, &moments[l].q_H);
+        SumOverRanks(model.ctx(), *sequence, &moments[l].k_G);
+      }
+    }
   }
   return moments;
 }

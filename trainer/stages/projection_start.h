@@ -27,7 +27,8 @@ struct ProjectionStart {
 
 // The projections of the map's retrieval heads. Second moments are sums over
 // all rows of `sequences`, which kRandom does not read. One dense forward pass
-// a sequence.
+// a sequence. Where ranks share the rows of a sequence, all of them call this
+// with the same ones, and get the same result; model.status() tells of errors.
 IndexProjections StartProjections(
     Transformer& model, const HeadMap& map, const ProjectionStart& start,
     const std::vector<std::vector<std::int32_t>>& sequences);

@@ -22,17 +22,20 @@ absl::StatusOr<double> SelfDistillation::RowsOf(std::int64_t step,
   return static_cast<double>(sequence.num_labels());
 }
 
-Var SelfDistillation::Loss(Tape& tape, const Sequence& sequence,
-                           const TopLabels& labels) {
+ForwardInput SelfDistillation::InputOf(const Sequence& sequence) const {
   const std::span<const std::int32_t> tokens(sequence.tokens_T);
-  const std::int64_t rows = sequence.num_labels();
-  const ForwardInput input = MakeInput(
-      model_.ctx(), tokens.first(tokens.size() - 1), rows, options_.recompute);
+  return MakeInput(model_, tokens.first(tokens.size() - 1),
+                   sequence.num_labels(), options_.recompute);
+}
+
+Var SelfDistillation::Loss(Tape& tape, const Sequence& sequence,
+                           const ForwardInput& input, const TopLabels& labels) {
   const Attend attend =
-      SparseAttend(model_.config(), options_.mode,
-                   static_cast<std::int64_t>(tokens.size()) - 1, rows, nullptr);
+      SparseAttend(model_.config(), options_.mode, sequence.num_tokens() - 1,
+                   sequence.num_labels(), nullptr);
   const Var hidden = model_.Hidden(tape, input, attend);
-  return LabelLoss(tape, model_, hidden, labels);
+  return LabelLoss(tape, model_, hidden,
+                   OwnLabels(model_.ctx(), input, labels));
 }
 
 absl::Status SelfDistillation::RunMicroBatch(std::int64_t step,
@@ -41,14 +44,17 @@ absl::Status SelfDistillation::RunMicroBatch(std::int64_t step,
   const std::int64_t index = step * options_.sequences_per_step + micro_batch;
   ASSIGN_OR_RETURN(const Sequence sequence, options_.train(index));
   ASSIGN_OR_RETURN(const TopLabels labels, options_.train_labels(index));
+  const ForwardInput input = InputOf(sequence);
   Tape tape(model_.ctx());
-  const Var loss = Loss(tape, sequence, labels);
+  const Var loss = Loss(tape, sequence, input, labels);
   tape.Backward(loss, scale);
   const double sum = ToHost<float>(model_.ctx(), loss.value())[0];
   sums->loss += sum;
   sums->kl += sum;
-  sums->rows += static_cast<double>(sequence.num_labels());
-  sums->tokens += static_cast<std::int64_t>(sequence.tokens_T.size());
+  if (Speaks(model_)) {
+    sums->rows += static_cast<double>(sequence.num_labels());
+    sums->tokens += sequence.num_tokens();
+  }
   return model_.status();
 }
 
@@ -56,7 +62,7 @@ absl::StatusOr<double> SelfDistillation::HeldOutMean(std::int64_t i) {
   ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
   ASSIGN_OR_RETURN(const TopLabels labels, options_.held_out_labels(i));
   Tape tape(model_.ctx(), Tape::Mode::kOff);
-  const Var loss = Loss(tape, sequence, labels);
+  const Var loss = Loss(tape, sequence, InputOf(sequence), labels);
   RETURN_IF_ERROR(model_.status());
   return static_cast<double>(ToHost<float>(model_.ctx(), loss.value())[0]) /
          static_cast<double>(sequence.num_labels());

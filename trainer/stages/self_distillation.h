@@ -51,7 +51,9 @@ class SelfDistillation : public Stage {
   absl::StatusOr<double> HeldOutMean(std::int64_t i) override;
 
  private:
-  Var Loss(Tape& tape, const Sequence& sequence, const TopLabels& labels);
+  Var Loss(Tape& tape, const Sequence& sequence, const ForwardInput& input,
+           const TopLabels& labels);
+  ForwardInput InputOf(const Sequence& sequence) const;
 
   Transformer& model_;
   Options options_;
