@@ -29,6 +29,7 @@
 namespace rtpurbo::testing {
 namespace {
 
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kPerRank = 4;
@@ -189,6 +190,17 @@ class RankFaultsTest : public ::testing::TestWithParam<int> {
     }
     return start;
   }
+  Start StopAfterOneStep(const std::string& folder, int asked = 0) {
+    stopped_rank_ = asked;
+    FailingFileSystem files(RealFileSystem());
+    Start start = Run(folder, 0, files);
+    stopped_rank_ = -1;
+    for (const absl::Status& end : start.ends) {
+      EXPECT_THAT(end, StatusIs(absl::StatusCode::kCancelled,
+                                HasSubstr("after step 1 of 2")));
+    }
+    return start;
+  }
   static std::string Digest(const std::string& folder) {
     return DigestOf(RealFileSystem(), JoinPath(folder, "chase")).value();
   }
@@ -202,8 +214,9 @@ class RankFaultsTest : public ::testing::TestWithParam<int> {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, RankFaultsTest, ::testing::Values(2, 4));
 
-// RTPURBO_STRIDE=1 fails each call. The first ones take the lock: each of them
-// is always failed.
+// A new run, of which all later calls fail as well, and one that goes on from a
+// checkpoint, of which one call fails. RTPURBO_STRIDE=1 fails each call. The
+// first ones take the lock: each of them is always failed.
 TEST_P(RankFaultsTest, AnyFailingCallEndsAllRanksAndTheNextStartGoesOn) {
   RunWell(directory_ / "whole");
   const std::string expected = Digest(directory_ / "whole");
@@ -216,11 +229,14 @@ TEST_P(RankFaultsTest, AnyFailingCallEndsAllRanksAndTheNextStartGoesOn) {
     for (const bool is_final : {false, true}) {
       for (std::int64_t k = 1;; k += k < kFirstCalls ? 1 : stride) {
         SCOPED_TRACE(absl::StrCat("rank ", bad, ", call ", k));
+        if (!is_final) {
+          StopAfterOneStep(folder);
+        }
         FailingFileSystem files(RealFileSystem());
         is_final ? files.FailFrom(k, ENOSPC) : files.FailOnce(k, ENOSPC);
         const Start start = Run(folder, bad, files);
         if (start.calls < k) {
-          EXPECT_GT(k, 50);
+          EXPECT_GT(k, kFirstCalls);
           break;
         }
         for (const absl::Status& end : start.ends) {
@@ -240,15 +256,8 @@ TEST_P(RankFaultsTest, AskedToStopOnAnyRankAllStopTogether) {
   RunWell(directory_ / "whole");
   for (int rank = 0; rank < GetParam(); ++rank) {
     const std::string folder = directory_ / absl::StrCat(rank);
-    stopped_rank_ = rank;
-    FailingFileSystem files(RealFileSystem());
-    const Start start = Run(folder, 0, files);
-    for (std::size_t r = 0; r < start.ends.size(); ++r) {
-      EXPECT_THAT(start.ends[r], StatusIs(absl::StatusCode::kCancelled,
-                                          HasSubstr("after step 1 of 2")));
-      EXPECT_EQ(start.steps[r], 1);
-    }
-    stopped_rank_ = -1;
+    const Start start = StopAfterOneStep(folder, rank);
+    EXPECT_THAT(start.steps, Each(1));
     RunWell(folder);
     EXPECT_EQ(Digest(folder), Digest(directory_ / "whole"));
   }
