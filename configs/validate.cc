@@ -21,20 +21,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// An interval as the schema writes it: "[1, 64]", "(0, 1]", "[0, inf)".
-bool IsInRange(double value, const std::string& range) {
-  const std::vector<std::string> ends =
-      absl::StrSplit(range.substr(1, range.size() - 2), ", ");
-  double low = 0;
-  double high = 0;
-  CHECK(ends.size() == 2 && absl::SimpleAtod(ends[0], &low) &&
-        absl::SimpleAtod(ends[1], &high))
-      << "not an interval: " << range;
-  // Written so that NaN is outside.
-  return (range.front() == '[' ? value >= low : value > low) &&
-         (range.back() == ']' ? value <= high : value < high);
-}
-
 // Collects problems and names the fields of a run by path.
 class Checker {
  public:
@@ -297,6 +283,19 @@ absl::Status Validate(const configs::Run& run, const FieldOrigins& origins,
   CheckEvaluation(run, &checker);
   CheckMesh(run.mesh(), world_size, &checker);
   return checker.ToStatus();
+}
+
+bool IsInRange(double value, const std::string& range) {
+  const std::vector<std::string> ends =
+      absl::StrSplit(range.substr(1, range.size() - 2), ", ");
+  double low = 0;
+  double high = 0;
+  CHECK(ends.size() == 2 && absl::SimpleAtod(ends[0], &low) &&
+        absl::SimpleAtod(ends[1], &high))
+      << "not an interval: " << range;
+  // Written so that NaN is outside.
+  return (range.front() == '[' ? value >= low : value > low) &&
+         (range.back() == ']' ? value <= high : value < high);
 }
 
 }  // namespace rtpurbo

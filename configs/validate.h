@@ -4,6 +4,7 @@
 #define RTPURBO_CONFIGS_VALIDATE_H_
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "configs/origins.h"
@@ -18,6 +19,9 @@ namespace rtpurbo {
 // each beginning with where the field was written.
 absl::Status Validate(const configs::Run& run, const FieldOrigins& origins,
                       std::int64_t world_size);
+
+// Whether a value lies in an interval as the schema writes them: "(0, 1]".
+bool IsInRange(double value, const std::string& range);
 
 }  // namespace rtpurbo
 

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
           rtpurbo::NewInspectCommand,
           rtpurbo::NewTokenizeCommand,
           rtpurbo::NewVerifyCommand,
+          rtpurbo::NewPlanCommand,
       },
       std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
 }

@@ -22,6 +22,7 @@ std::unique_ptr<Command> NewReportCommand();
 std::unique_ptr<Command> NewInspectCommand();
 std::unique_ptr<Command> NewTokenizeCommand();
 std::unique_ptr<Command> NewVerifyCommand();
+std::unique_ptr<Command> NewPlanCommand();
 
 }  // namespace rtpurbo
 
