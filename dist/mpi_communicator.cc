@@ -28,9 +28,8 @@ constexpr std::chrono::seconds kDrainTime(2);
 constexpr std::chrono::microseconds kSpinForCall(200);
 constexpr std::chrono::milliseconds kSpinForPart(50);
 
-// Messages of a group differ from those of other groups, and among themselves,
-// by their tag alone: all use MPI_COMM_WORLD, because MPI can't make a
-// communicator of several ranks without blocking.
+// Messages of all groups differ by their tag alone: all use MPI_COMM_WORLD,
+// because MPI makes no communicator of several ranks without blocking.
 constexpr int kNumTags = 3;
 enum class Tag : std::uint8_t { kMeet, kPart, kNotice };
 enum class Way : std::uint8_t { kSend, kReceive };

@@ -25,6 +25,10 @@ namespace rtpurbo::internal {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
+inline std::chrono::milliseconds Between(SteadyTime begin, SteadyTime end) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(end - begin);
+}
+
 struct PeerEvent {
   enum class Kind : std::uint8_t {
     kMessage,

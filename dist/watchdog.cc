@@ -1,12 +1,10 @@
 #include "dist/watchdog.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <csignal>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -14,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "dist/lost_ranks.h"
 #include "dist/peer_net.h"
+#include "dist/quiet_thread.h"
 #include "kernels/core/check.h"
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
@@ -21,6 +20,7 @@
 namespace rtpurbo {
 namespace {
 
+using internal::Between;
 using internal::Loss;
 using internal::LossReason;
 using internal::LostRanks;
@@ -33,40 +33,10 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr SteadyTime kNever = SteadyTime::max();
-constexpr milliseconds kLongestLimit{30000};
 // Each rank that learns of a loss tells all others, so that it also reaches
 // those whom the first cannot. What comes in larger numbers everybody sees.
 constexpr std::size_t kMostRelayed = 64;
 constexpr int kExitCode = 6;  // of Unavailable
-
-milliseconds Between(SteadyTime begin, SteadyTime end) {
-  return std::chrono::duration_cast<milliseconds>(end - begin);
-}
-
-absl::Status CheckOptions(const WatchdogOptions& options) {
-  if (options.interval < milliseconds(10) ||
-      options.limit < 4 * options.interval || options.limit >= kLongestLimit ||
-      options.stuck_after < 4 * options.interval) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "watchdog: the interval (", options.interval.count(),
-        " ms) must be 10 ms or more, the limit (", options.limit.count(),
-        " ms) and stuck_after (", options.stuck_after.count(),
-        " ms) at least 4 intervals, and the limit less than ",
-        kLongestLimit.count(), " ms"));
-  }
-  return absl::OkStatus();
-}
-
-// A thread that takes no signals: they are for the program's own.
-std::thread ThreadWithoutSignals(std::function<void()> run) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(run));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
 
 // What is known of another rank.
 struct Peer {
@@ -165,7 +135,7 @@ absl::Status Watchdog::Loop::Start(const std::vector<std::string>& addresses,
   start_deadline_ = Clock::now() + options_.start_timeout;
   RETURN_IF_ERROR(net_->Connect(addresses, start_deadline_));
   lost_ = LostRanks(options_.rank, net_->Hosts());
-  thread_ = ThreadWithoutSignals([this] { Run(); });
+  thread_ = internal::ThreadWithoutSignals([this] { Run(); });
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this] { return may_start_ || !status_.ok(); });
   return may_start_ ? absl::OkStatus() : status_;
@@ -416,7 +386,7 @@ void Watchdog::Loop::TellCaller() {
   if (all_joined_) {  // else Start() returns it
     // On a thread of its own: it may block, and kill_after must run on.
     is_reporting_ = true;
-    reporter_ = ThreadWithoutSignals([this, status] {
+    reporter_ = internal::ThreadWithoutSignals([this, status] {
       report_(status);
       is_reporting_ = false;
     });

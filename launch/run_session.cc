@@ -45,8 +45,7 @@ absl::StatusOr<std::unique_ptr<RunSession>> RunSession::Open(
   std::unique_ptr<RunSession> session(new RunSession());
   ASSIGN_OR_RETURN(session->device_, Device::Open(DeviceType::kCpu));
   ASSIGN_OR_RETURN(session->ranks_, Bootstrap::Open());
-  ASSIGN_OR_RETURN(const configs::Run run,
-                   flags.Load(session->ranks_->size()));
+  ASSIGN_OR_RETURN(const configs::Run run, flags.Load(session->ranks_->size()));
   ShareProcessors(run, *session->ranks_);
   const absl::Status opened = session->Begin(run, flags.out);
   if (!opened.ok()) {
