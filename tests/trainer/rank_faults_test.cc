@@ -222,7 +222,7 @@ TEST_P(RankFaultsTest, AnyFailingCallEndsAllRanksAndTheNextStartGoesOn) {
   const std::string expected = Digest(directory_ / "whole");
   const std::string folder = directory_ / "failed";
   constexpr std::int64_t kFirstCalls = 20;
-  std::int64_t stride = 11;
+  std::int64_t stride = 19;
   const char* const text = std::getenv("RTPURBO_STRIDE");
   ASSERT_TRUE(text == nullptr || absl::SimpleAtoi(text, &stride));
   for (const int bad : {0, GetParam() - 1}) {
