@@ -12,9 +12,9 @@
 #include "data/checkpoint_layout.h"
 #include "data/digest.h"
 #include "data/hdf5_file.h"
-#include "data/interval.h"
 #include "data/manifest.h"
 #include "kernels/core/check.h"
+#include "kernels/core/interval.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {

@@ -29,11 +29,11 @@
 
 #include "absl/status/statusor.h"
 #include "data/document_stream_options.h"
-#include "data/interval.h"
 #include "data/needle_document.h"
 #include "data/questions.h"
 #include "data/token_pool.h"
 #include "data/token_store.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "data/interval.h"
 #include "data/text_reader.h"
 #include "data/token_store.h"
 #include "data/tokenizer.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -35,7 +35,7 @@
 #include "absl/strings/string_view.h"
 #include "data/file_system.h"
 #include "data/hdf5_file.h"
-#include "data/interval.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
-#include "data/interval.h"
 #include "data/manifest.pb.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

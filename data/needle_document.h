@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "data/interval.h"
 #include "data/token_pool.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -35,8 +35,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "data/interval.h"
 #include "data/tokenizer.h"
+#include "kernels/core/interval.h"
 #include "kernels/core/rng.h"
 
 namespace rtpurbo {

@@ -33,8 +33,8 @@
 
 #include "absl/status/statusor.h"
 #include "data/file_system.h"
-#include "data/interval.h"
 #include "data/json_lines.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "data/interval.h"
 #include "data/token_store.h"
+#include "kernels/core/interval.h"
 #include "kernels/core/rng.h"
 
 namespace rtpurbo {

@@ -34,7 +34,7 @@
 #include "data/digest.h"
 #include "data/file_system.h"
 #include "data/hdf5_file.h"
-#include "data/interval.h"
+#include "kernels/core/interval.h"
 
 namespace rtpurbo {
 

@@ -121,7 +121,7 @@ SequenceKeys::Masks SelectByChunk(
   Tensor y_NSR;
   SequenceKeys::Masks masks;
   for (int i = 0; i < SequenceShard::kChunks; ++i) {
-    const Stretch labels = part.shard.queries(rank, i, label_rows);
+    const Interval labels = part.shard.queries(rank, i, label_rows);
     masks[static_cast<std::size_t>(i)] = stash.Keep([&]() -> Tensor {
       if (i == 0) {
         y_NSR = BringProjectedKeys(ctx, projection, label_rows, call);

@@ -16,10 +16,10 @@ std::size_t Index(std::int64_t i) {
   return static_cast<std::size_t>(i);
 }
 
-bool Contains(const Stretches& stretches, std::int64_t position) {
+bool Contains(const Intervals& intervals, std::int64_t position) {
   return std::any_of(
-      stretches.begin(), stretches.end(), [=](const Stretch& stretch) {
-        return stretch.begin <= position && position < stretch.end;
+      intervals.begin(), intervals.end(), [=](const Interval& interval) {
+        return interval.begin <= position && position < interval.end;
       });
 }
 
@@ -28,11 +28,11 @@ bool Contains(const Stretches& stretches, std::int64_t position) {
 template <typename Fn>
 void ForEachKeyRow(const SequenceShard& shard, const KeyNeeds& needs,
                    std::int64_t wanted, int owner, int user, Fn fn) {
-  const Stretches whole = KeysOf(shard, needs, wanted, user, true);
-  const Stretches local = KeysOf(shard, needs, wanted, user, false);
+  const Intervals whole = KeysOf(shard, needs, wanted, user, true);
+  const Intervals local = KeysOf(shard, needs, wanted, user, false);
   std::int64_t row = 0;
-  for (const Stretch& stretch : shard.rows(owner)) {
-    for (std::int64_t i = stretch.begin; i < stretch.end; ++i, ++row) {
+  for (const Interval& interval : shard.rows(owner)) {
+    for (std::int64_t i = interval.begin; i < interval.end; ++i, ++row) {
       const bool is_whole = Contains(whole, i);
       const bool is_local = Contains(local, i);
       for (std::size_t g = 0; g < needs.whole_G.size(); ++g) {
@@ -82,8 +82,8 @@ ForwardInput CutSequence(const ExecContext& ctx,
                             comm->size());
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> positions;
-  for (const Stretch& stretch : shard.rows(comm->rank())) {
-    for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
+  for (const Interval& interval : shard.rows(comm->rank())) {
+    for (std::int64_t i = interval.begin; i < interval.end; ++i) {
       ids.push_back(tokens[Index(i)]);
       positions.push_back(static_cast<std::int32_t>(i));
     }
@@ -107,7 +107,7 @@ Tensor OwnRows(const ExecContext& ctx, const SequencePart& part,
   Tensor own = Tensor::Empty(ctx, x_L.dtype(), shape);
   std::int64_t row = 0;
   for (int i = 0; i < SequenceShard::kChunks; ++i) {
-    const Stretch at = part.shard.queries(rank, i, L);
+    const Interval at = part.shard.queries(rank, i, L);
     if (at.empty()) {
       continue;
     }
@@ -143,10 +143,10 @@ ops::RowTrade KeyTrade(const SequenceShard& shard, const KeyNeeds& needs,
                   });
     trade.receive_rows.push_back(num_received - before);
   }
-  const auto add_result = [&](const Stretches& positions, bool whole) {
+  const auto add_result = [&](const Intervals& positions, bool whole) {
     std::vector<std::int32_t>& rows = trade.results.emplace_back();
-    for (const Stretch& stretch : positions) {
-      for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
+    for (const Interval& interval : positions) {
+      for (std::int64_t i = interval.begin; i < interval.end; ++i) {
         for (std::int64_t g = 0; g < G; ++g) {
           if (needs.whole_G[Index(g)] == whole) {
             rows.push_back(received[Index(i * G + g)]);
@@ -188,7 +188,7 @@ SequenceKeys::SequenceKeys(Tape& tape, const AttentionCall& call,
   v_ = ops::TradeRows(tape, *part_.comm, trade, HeadRows(tape, call.v_NGC));
 }
 
-Stretch SequenceKeys::queries(int chunk) const {
+Interval SequenceKeys::queries(int chunk) const {
   return part_.shard.queries(rank_, chunk, call_.wanted);
 }
 

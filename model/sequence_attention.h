@@ -63,7 +63,7 @@ class SequenceKeys {
              const Masks& masks = {}) const;
 
   // Positions of the chunk's queries.
-  Stretch queries(int chunk) const;
+  Interval queries(int chunk) const;
   // They as a call of their own, with all keys and values up to them, and
   // k_pre_NGC as it was. REQUIRES: all heads are whole; there are queries.
   AttentionCall Chunk(Tape& tape, int chunk) const;

@@ -9,21 +9,21 @@ namespace {
 
 using kernels::AttentionPattern;
 
-void Append(const Stretch& stretch, Stretches* to) {
-  if (stretch.empty()) {
+void Append(const Interval& interval, Intervals* to) {
+  if (interval.empty()) {
     return;
   }
-  if (!to->empty() && stretch.begin <= to->back().end) {
-    to->back().end = std::max(to->back().end, stretch.end);
+  if (!to->empty() && interval.begin <= to->back().end) {
+    to->back().end = std::max(to->back().end, interval.end);
     return;
   }
-  to->push_back(stretch);
+  to->push_back(interval);
 }
 
 // Rows of heads of rank `owner` that rank `user` needs.
 std::int64_t NumKeyRows(const SequenceShard& shard, const KeyNeeds& needs,
                         std::int64_t wanted, int owner, int user) {
-  const Stretches rows = shard.rows(owner);
+  const Intervals rows = shard.rows(owner);
   const auto count = [&](bool whole) {
     return NumPositions(
         Intersection(rows, KeysOf(shard, needs, wanted, user, whole)));
@@ -33,32 +33,32 @@ std::int64_t NumKeyRows(const SequenceShard& shard, const KeyNeeds& needs,
 
 }  // namespace
 
-std::int64_t NumPositions(const Stretches& stretches) {
+std::int64_t NumPositions(const Intervals& intervals) {
   std::int64_t count = 0;
-  for (const Stretch& stretch : stretches) {
-    count += stretch.size();
+  for (const Interval& interval : intervals) {
+    count += interval.size();
   }
   return count;
 }
 
-Stretches Union(const Stretches& a, const Stretches& b) {
-  Stretches all = a;
+Intervals Union(const Intervals& a, const Intervals& b) {
+  Intervals all = a;
   all.insert(all.end(), b.begin(), b.end());
-  std::sort(all.begin(), all.end(), [](const Stretch& x, const Stretch& y) {
+  std::sort(all.begin(), all.end(), [](const Interval& x, const Interval& y) {
     return x.begin < y.begin;
   });
-  Stretches joined;
-  for (const Stretch& stretch : all) {
-    Append(stretch, &joined);
+  Intervals joined;
+  for (const Interval& interval : all) {
+    Append(interval, &joined);
   }
   return joined;
 }
 
-Stretches Intersection(const Stretches& a, const Stretches& b) {
-  Stretches both;
-  for (const Stretch& x : a) {
-    for (const Stretch& y : b) {
-      Append({std::max(x.begin, y.begin), std::min(x.end, y.end)}, &both);
+Intervals Intersection(const Intervals& a, const Intervals& b) {
+  Intervals both;
+  for (const Interval& x : a) {
+    for (const Interval& y : b) {
+      Append(Intersect(x, y), &both);
     }
   }
   return both;
@@ -70,13 +70,13 @@ SequenceShard::SequenceShard(std::int64_t num_tokens, int num_ranks)
   CHECK_LE(1, num_ranks);
 }
 
-Stretch SequenceShard::chunk(int rank, int i) const {
+Interval SequenceShard::chunk(int rank, int i) const {
   const std::int64_t chunks = std::int64_t{kChunks} * num_ranks_;
   const std::int64_t at = i == 0 ? rank : chunks - 1 - rank;
   return {at * num_tokens_ / chunks, (at + 1) * num_tokens_ / chunks};
 }
 
-Stretches SequenceShard::rows(int rank) const {
+Intervals SequenceShard::rows(int rank) const {
   return Union({chunk(rank, 0)}, {chunk(rank, 1)});
 }
 
@@ -84,8 +84,8 @@ std::int64_t SequenceShard::num_rows(int rank) const {
   return chunk(rank, 0).size() + chunk(rank, 1).size();
 }
 
-Stretch SequenceShard::queries(int rank, int i, std::int64_t wanted) const {
-  const Stretch all = chunk(rank, i);
+Interval SequenceShard::queries(int rank, int i, std::int64_t wanted) const {
+  const Interval all = chunk(rank, i);
   return {std::clamp(num_tokens_ - wanted, all.begin, all.end), all.end};
 }
 
@@ -115,7 +115,7 @@ KeyNeeds NeedsOf(const AttentionPattern& pattern, std::int64_t num_kv_heads) {
   return needs;
 }
 
-Stretches Halo(const KeyNeeds& needs, const Stretch& queries) {
+Intervals Halo(const KeyNeeds& needs, const Interval& queries) {
   if (queries.empty()) {
     return {};
   }
@@ -124,10 +124,10 @@ Stretches Halo(const KeyNeeds& needs, const Stretch& queries) {
       {{std::max<std::int64_t>(0, queries.begin - needs.window), queries.end}});
 }
 
-Stretches KeysOf(const SequenceShard& shard, const KeyNeeds& needs,
+Intervals KeysOf(const SequenceShard& shard, const KeyNeeds& needs,
                  std::int64_t wanted, int rank, bool whole) {
-  const Stretch first = shard.queries(rank, 0, wanted);
-  const Stretch second = shard.queries(rank, 1, wanted);
+  const Interval first = shard.queries(rank, 0, wanted);
+  const Interval second = shard.queries(rank, 1, wanted);
   if (!whole) {
     return Union(Halo(needs, first), Halo(needs, second));
   }

@@ -18,23 +18,17 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/core/interval.h"
 #include "kernels/range_attention.h"
 
 namespace rtpurbo {
 
-// Positions [begin, end).
-struct Stretch {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-  std::int64_t size() const { return end - begin; }
-  bool empty() const { return end <= begin; }
-};
-// Disjoint, ascending, none of them empty.
-using Stretches = std::vector<Stretch>;
+// Of positions: disjoint, ascending, none of them empty.
+using Intervals = std::vector<Interval>;
 
-std::int64_t NumPositions(const Stretches& stretches);
-Stretches Union(const Stretches& a, const Stretches& b);
-Stretches Intersection(const Stretches& a, const Stretches& b);
+std::int64_t NumPositions(const Intervals& intervals);
+Intervals Union(const Intervals& a, const Intervals& b);
+Intervals Intersection(const Intervals& a, const Intervals& b);
 
 class SequenceShard {
  public:
@@ -46,12 +40,12 @@ class SequenceShard {
   std::int64_t num_tokens() const { return num_tokens_; }
   int num_ranks() const { return num_ranks_; }
   // Positions of a rank's chunk i, 0 or 1; may be empty.
-  Stretch chunk(int rank, int i) const;
-  Stretches rows(int rank) const;
+  Interval chunk(int rank, int i) const;
+  Intervals rows(int rank) const;
   std::int64_t num_rows(int rank) const;
   // Those of the sequence's last `wanted` positions that lie in the chunk. They
   // are the chunk's last ones, and all together the rank's last rows.
-  Stretch queries(int rank, int i, std::int64_t wanted) const;
+  Interval queries(int rank, int i, std::int64_t wanted) const;
   std::int64_t num_queries(int rank, std::int64_t wanted) const;
 
  private:
@@ -75,10 +69,10 @@ KeyNeeds NeedsOf(const kernels::AttentionPattern& pattern,
                  std::int64_t num_kv_heads);
 
 // The keys that queries at these positions see of a head that is not whole.
-Stretches Halo(const KeyNeeds& needs, const Stretch& queries);
+Intervals Halo(const KeyNeeds& needs, const Interval& queries);
 // The keys of a whole head, or of another one, that a rank needs: its own ones,
 // too.
-Stretches KeysOf(const SequenceShard& shard, const KeyNeeds& needs,
+Intervals KeysOf(const SequenceShard& shard, const KeyNeeds& needs,
                  std::int64_t wanted, int rank, bool whole);
 
 // Rows of one head's keys that a rank sends to the others, or gets from them,

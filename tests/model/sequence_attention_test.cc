@@ -208,7 +208,7 @@ StepResult RunOn(int size, const StepCase& c) {
     sum.kept.visible += one.kept.visible;
     auto from = one.hidden.begin();
     for (int i = 0; i < SequenceShard::kChunks; ++i) {
-      const Stretch rows = shard.queries(comm.rank(), i, c.labels);
+      const Interval rows = shard.queries(comm.rank(), i, c.labels);
       const auto count = static_cast<std::ptrdiff_t>(rows.size() * 16);
       std::copy(from, from + count,
                 hidden.begin() + static_cast<std::ptrdiff_t>(

@@ -17,18 +17,18 @@ namespace {
 
 using Positions = std::set<std::int64_t>;
 
-Positions SetOf(const Stretches& stretches) {
+Positions SetOf(const Intervals& intervals) {
   Positions all;
   std::int64_t last = -1;
-  for (const Stretch& stretch : stretches) {
-    EXPECT_LT(last, stretch.begin);  // also not touching
-    EXPECT_LT(stretch.begin, stretch.end);
-    for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
+  for (const Interval& interval : intervals) {
+    EXPECT_LT(last, interval.begin);  // also not touching
+    EXPECT_LT(interval.begin, interval.end);
+    for (std::int64_t i = interval.begin; i < interval.end; ++i) {
       all.insert(i);
     }
-    last = stretch.end;
+    last = interval.end;
   }
-  EXPECT_EQ(NumPositions(stretches), static_cast<std::int64_t>(all.size()));
+  EXPECT_EQ(NumPositions(intervals), static_cast<std::int64_t>(all.size()));
   return all;
 }
 
@@ -82,7 +82,7 @@ TEST(SequenceShardTest, QueriesAreTheLastPositionsAndTheLastRows) {
       for (int rank = 0; rank < shard.num_ranks(); ++rank) {
         std::int64_t count = 0;
         for (int i = 0; i < SequenceShard::kChunks; ++i) {
-          const Stretch queries = shard.queries(rank, i, wanted);
+          const Interval queries = shard.queries(rank, i, wanted);
           EXPECT_EQ(queries.end, shard.chunk(rank, i).end);
           count += queries.size();
           for (std::int64_t at = queries.begin; at < queries.end; ++at) {
@@ -124,7 +124,7 @@ TEST(SequenceShardTest, KeysOfARankAreThoseThatItsQueriesSee) {
       Positions local;
       for (int i = 0; i < SequenceShard::kChunks; ++i) {
         Positions halo;
-        const Stretch queries = shard.queries(rank, i, wanted);
+        const Interval queries = shard.queries(rank, i, wanted);
         for (std::int64_t at = queries.begin; at < queries.end; ++at) {
           for (std::int64_t key = 0; key <= at; ++key) {
             whole.insert(key);

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "data/interval.h"
+#include "kernels/core/interval.h"
 #include "kernels/range_attention.h"
 
 namespace rtpurbo {

@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include "data/interval.h"
 #include "kernels/attention_view.h"
 #include "kernels/core/check.h"
+#include "kernels/core/interval.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/range_attention.h"
 #include "kernels/top_k_kl.h"

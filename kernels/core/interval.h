@@ -1,7 +1,7 @@
 // A half-open interval of integers, [begin, end): bytes, tokens or rows.
 
-#ifndef RTPURBO_DATA_INTERVAL_H_
-#define RTPURBO_DATA_INTERVAL_H_
+#ifndef RTPURBO_KERNELS_CORE_INTERVAL_H_
+#define RTPURBO_KERNELS_CORE_INTERVAL_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -24,4 +24,4 @@ inline Interval Intersect(const Interval& a, const Interval& b) {
 
 }  // namespace rtpurbo
 
-#endif  // RTPURBO_DATA_INTERVAL_H_
+#endif  // RTPURBO_KERNELS_CORE_INTERVAL_H_
