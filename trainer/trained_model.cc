@@ -1,7 +1,6 @@
 #include "trainer/trained_model.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/core/process.h"
 #include "kernels/core/progress.h"
 #include "kernels/core/status_macros.h"
 #include "kernels/elementwise.h"
@@ -118,7 +118,7 @@ class LoadProgress {
   }
   void Add(const Transformer::Group& group) {
     done_ += group.params->shard().num_bytes();
-    if (!line_.has_value() && talks_ && Seconds() > kPatience) {
+    if (!line_.has_value() && talks_ && SteadySeconds() - start_ > kPatience) {
       line_.emplace("load, MB a rank", all_ >> 20, done_ >> 20);
     }
     if (line_.has_value()) {
@@ -129,15 +129,8 @@ class LoadProgress {
  private:
   static constexpr double kPatience = 3;
 
-  double Seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                         start_)
-        .count();
-  }
-
   const bool talks_;
-  const std::chrono::steady_clock::time_point start_ =
-      std::chrono::steady_clock::now();
+  const double start_ = SteadySeconds();
   std::int64_t all_ = 0;
   std::int64_t done_ = 0;
   std::optional<ProgressLine> line_;

@@ -1,12 +1,12 @@
 #include "trainer/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "data/checkpoint_folder.h"
 #include "kernels/core/log.h"
+#include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/evaluation/statistics.h"
 #include "trainer/stage_checkpoint.h"
@@ -15,12 +15,6 @@ namespace rtpurbo {
 namespace {
 
 constexpr std::int64_t kMaxBadSteps = 3;  // in a row
-
-double Seconds() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // One call of Train().
 class Loop {
@@ -164,14 +158,14 @@ absl::Status Loop::CleanAfterResume(const std::string& dir) {
 }
 
 absl::Status Loop::RunStep() {
-  const double start = Seconds();
+  const double start = SteadySeconds();
   StepRecord record;
   record.stage = std::string(stage_.name());
   record.learning_rate = options_.schedule.At(state_.step);
   RETURN_IF_ERROR(Update(&record));
   ++state_.step;
   record.step = state_.step;
-  record.seconds = Seconds() - start;
+  record.seconds = SteadySeconds() - start;
   RETURN_IF_ERROR(MeasureIfDue(&record));
   RETURN_IF_ERROR(Record(record));
   RETURN_IF_ERROR(SaveIfDue());

@@ -1,6 +1,5 @@
 #include "kernels/core/progress.h"
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -8,15 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/core/log.h"
+#include "kernels/core/process.h"
 
 namespace rtpurbo {
 namespace {
-
-double SteadySeconds() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // "0:07", "12:34" or "1:02:03".
 std::string ClockText(double seconds) {

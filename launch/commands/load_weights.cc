@@ -1,8 +1,5 @@
 #include "launch/commands/load_weights.h"
 
-#include <sys/resource.h>
-
-#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <utility>
@@ -17,18 +14,12 @@
 #include "dist/agree.h"
 #include "dist/bootstrap.h"
 #include "dist/pretend_communicator.h"
+#include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/trained_model.h"
 
 namespace rtpurbo {
 namespace {
-
-// Of this process so far.
-std::int64_t PeakResidentBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 absl::StatusOr<std::pair<int, int>> ParsePretended(const std::string& text) {
   const std::vector<std::string> words = absl::StrSplit(text, '/');
@@ -44,9 +35,8 @@ absl::StatusOr<std::pair<int, int>> ParsePretended(const std::string& text) {
 }
 
 // Loads this rank's part and says what that took.
-absl::StatusOr<std::string> LoadAs(Communicator& comm,
+absl::StatusOr<std::string> LoadAs(const ExecContext& ctx, Communicator& comm,
                                    const std::string& folder) {
-  ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
   ASSIGN_OR_RETURN(const ModelConfig config,
                    ReadModelConfig(RealFileSystem(), folder));
   Transformer::Options options;
@@ -54,12 +44,10 @@ absl::StatusOr<std::string> LoadAs(Communicator& comm,
   options.max_positions = 1;
   options.comm = &comm;
   const std::int64_t before = PeakResidentBytes();
-  const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(
-      const auto model,
-      LoadTransformer(device->ctx(), RealFileSystem(), folder, options));
-  const std::chrono::duration<double> seconds =
-      std::chrono::steady_clock::now() - start;
+  const double start = SteadySeconds();
+  ASSIGN_OR_RETURN(const auto model,
+                   LoadTransformer(ctx, RealFileSystem(), folder, options));
+  const double seconds = SteadySeconds() - start;
   std::int64_t held = 0;
   for (const Transformer::Group& group : model->groups()) {
     held += group.params->shard().num_bytes();
@@ -67,26 +55,26 @@ absl::StatusOr<std::string> LoadAs(Communicator& comm,
   return absl::StrFormat(
       "rank %d of %d: holds %d bytes of weights, grew by %d bytes at most, "
       "%.1f seconds\n",
-      comm.rank(), comm.size(), held, PeakResidentBytes() - before,
-      seconds.count());
+      comm.rank(), comm.size(), held, PeakResidentBytes() - before, seconds);
 }
 
 }  // namespace
 
 absl::Status LoadWeights(const std::string& folder,
                          const std::string& pretended) {
+  ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
+  const ExecContext ctx = device->ctx();
   if (!pretended.empty()) {
     ASSIGN_OR_RETURN(const auto rank_of_size, ParsePretended(pretended));
     PretendCommunicator comm(rank_of_size.first, rank_of_size.second);
-    ASSIGN_OR_RETURN(const std::string line, LoadAs(comm, folder));
+    ASSIGN_OR_RETURN(const std::string line, LoadAs(ctx, comm, folder));
     std::cout << line;
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const auto device, Device::Open(DeviceType::kCpu));
   ASSIGN_OR_RETURN(const auto ranks, Bootstrap::Open());
   Communicator& world = ranks->world();
   ASSIGN_OR_RETURN(const std::vector<std::string> lines,
-                   GatherResults(device->ctx(), world, LoadAs(world, folder)));
+                   GatherResults(ctx, world, LoadAs(ctx, world, folder)));
   if (world.rank() == 0) {
     for (const std::string& line : lines) {
       std::cout << line;

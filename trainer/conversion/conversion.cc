@@ -8,6 +8,7 @@
 #include "configs/load.h"
 #include "dist/agree.h"
 #include "kernels/core/log.h"
+#include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/conversion/run_mesh.h"
 #include "trainer/conversion/stage_config.h"
@@ -89,12 +90,6 @@ absl::StatusOr<std::string> StateOfPaths(FileSystem& files,
     absl::StrAppend(&state, digest, " ", path, "\n");
   }
   return state;
-}
-
-double Seconds() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
 }
 
 }  // namespace
@@ -218,16 +213,17 @@ absl::Status Conversion::Make(const std::string& stage) {
     return absl::OkStatus();
   }
   run_.ShareModels(rule.sharing);
-  const double start = Seconds();
+  const double start = SteadySeconds();
   const auto make_and_finish = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
-    return Finish(stage, result, Seconds() - start);
+    return Finish(stage, result, SteadySeconds() - start);
   };
   if (rule.by_first_rank) {
     return run_.OnFirst(make_and_finish);
   }
   ASSIGN_OR_RETURN(const StageResult result, rule.make(run_));
-  return run_.OnFirst([&] { return Finish(stage, result, Seconds() - start); });
+  return run_.OnFirst(
+      [&] { return Finish(stage, result, SteadySeconds() - start); });
 }
 
 absl::Status Conversion::Report() {

@@ -1,12 +1,11 @@
 #include "trainer/conversion/summary_file.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <optional>
 
 #include "absl/strings/match.h"
 #include "data/strict_json.h"
+#include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -14,12 +13,6 @@ namespace rtpurbo {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::int64_t PeakBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 // The value of a JSON file of the run; null if there is none.
 absl::StatusOr<Json> ReadJson(RunContext& run, const std::string& name) {
@@ -64,7 +57,7 @@ absl::Status WriteSummary(RunContext& run, const Artefacts& artefacts,
     }
   }
   ASSIGN_OR_RETURN(const Json before, ReadJson(run, "summary.json"));
-  std::int64_t peak = PeakBytes();
+  std::int64_t peak = PeakResidentBytes();
   if (before.is_object() && before.contains("peak_bytes") &&
       before["peak_bytes"].is_number_integer()) {
     peak = std::max(peak, before["peak_bytes"].get<std::int64_t>());

@@ -1,7 +1,6 @@
 #include "trainer/evaluation/question_run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -11,18 +10,13 @@
 #include "data/strict_json.h"
 #include "dist/agree.h"
 #include "kernels/core/check.h"
+#include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "model/generator.h"
 #include "nlohmann/json.hpp"
 
 namespace rtpurbo {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 struct Answer {
   Generated generated;
@@ -89,23 +83,23 @@ absl::Status AnswerOf(const Group& group, const AskedModel* first,
   for (const AskedModel* asked : group) {
     modes.push_back(&asked->mode);
   }
-  const Clock::time_point begin = Clock::now();
+  const double begin = SteadySeconds();
   std::vector<KvCache> caches = Prefill(model, question.prompt_T, modes);
   RETURN_IF_ERROR(model.status());
   const double prefill =
-      SecondsSince(begin) / static_cast<double>(group.size());
+      (SteadySeconds() - begin) / static_cast<double>(group.size());
   GenerateOptions options;
   options.max_tokens = max_answer_tokens;
   options.end_tokens = model.config().end_tokens;
   options.end_tokens.push_back(question.answer_T.back());
   for (std::size_t i = 0; i < group.size(); ++i) {
     Answer& answer = (*answers)[static_cast<std::size_t>(group[i] - first)];
-    const Clock::time_point decode_begin = Clock::now();
+    const double decode_begin = SteadySeconds();
     SparseDecoder decoder(model, *modes[i], std::move(caches[i]));
     ASSIGN_OR_RETURN(answer.generated,
                      Generate(model, &decoder, question.prompt_T.back(),
                               options, /*on_token=*/{}));
-    answer.seconds = prefill + SecondsSince(decode_begin);
+    answer.seconds = prefill + SteadySeconds() - decode_begin;
   }
   return absl::OkStatus();
 }
