@@ -110,14 +110,18 @@ std::vector<std::size_t> RankScores(const std::vector<float>& score) {
   return order;
 }
 
+std::int64_t NumRetrieval(const ModelConfig& config, double share) {
+  const std::int64_t num_heads = config.num_query_heads();
+  return std::clamp<std::int64_t>(
+      std::llround(share * static_cast<double>(num_heads)), 1, num_heads);
+}
+
 HeadMap MapFromScores(const ModelConfig& config, double share,
                       const std::vector<float>& score) {
   const auto num_heads = static_cast<std::size_t>(config.num_query_heads());
   CHECK_EQ(score.size(), num_heads);
   const std::vector<std::size_t> order = RankScores(score);
-  const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(
-      std::llround(share * static_cast<double>(num_heads)), 1,
-      config.num_query_heads()));
+  const auto count = static_cast<std::size_t>(NumRetrieval(config, share));
   HeadMap map = LocalMap(config);
   map.share = share;
   const auto H = static_cast<std::size_t>(config.num_heads);

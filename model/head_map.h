@@ -40,8 +40,10 @@ HeadMap DenseMap(const ModelConfig& config);
 HeadMap LocalMap(const ModelConfig& config);
 // Positions of `score` from the best; of equal scores the earlier first.
 std::vector<std::size_t> RankScores(const std::vector<float>& score);
-// The round(share * heads) best of all layers ranked together, at least one;
-// of equal scores the earlier head. `score` holds layer * H + head.
+// round(share * heads), at least one: how many query heads retrieve.
+std::int64_t NumRetrieval(const ModelConfig& config, double share);
+// The NumRetrieval() best of all layers ranked together; of equal scores the
+// earlier head. `score` holds layer * H + head.
 HeadMap MapFromScores(const ModelConfig& config, double share,
                       const std::vector<float>& score);
 // As many heads as `map` has, drawn from those that it leaves local. With

@@ -15,6 +15,7 @@
 #include "data/file_system.h"
 #include "kernels/core/status_macros.h"
 #include "launch/commands/commands.h"
+#include "trainer/conversion/run_mesh.h"
 #include "trainer/trained_model.h"
 
 namespace rtpurbo {
@@ -75,10 +76,7 @@ class PlanCommand : public Command {
     ASSIGN_OR_RETURN(const configs::Run run, LoadRun(run_, set_, ranks_));
     ASSIGN_OR_RETURN(const ModelConfig config,
                      ReadModelConfig(RealFileSystem(), run.model().path()));
-    const MeshShape mesh = {static_cast<int>(run.mesh().replica()),
-                            static_cast<int>(run.mesh().shard()),
-                            static_cast<int>(run.mesh().sequence()),
-                            static_cast<int>(run.mesh().expert())};
+    const MeshShape mesh = ShapeOf(run.mesh());
     return Print({CaseOf(run, config, PlanStage::kAlign, mesh),
                   CaseOf(run, config, PlanStage::kDistill, mesh)},
                  machine);
@@ -131,14 +129,13 @@ class PlanCommand : public Command {
   }
 
   std::string Unfit(const Plan& plan, const configs::Machine& machine) const {
-    constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
     const auto smallest = SmallestCount(plan.one, machine);
     return absl::StrFormat(
         "\n%s needs %.2f GiB a rank on %s, but %s lets a rank have %.2f; %s",
-        Name(plan.one.stage), static_cast<double>(plan.memory.total()) / kGiB,
+        Name(plan.one.stage), GiB(plan.memory.total()),
         all_ ? absl::StrCat("the best mesh of ", ranks_, " ranks")
              : Describe(plan.one.mesh),
-        machine.name(), plan.limit / kGiB,
+        machine.name(), GiB(static_cast<std::int64_t>(plan.limit)),
         smallest ? absl::StrCat("the smallest count of ranks that fits is ",
                                 *smallest, " (see --all)")
                  : "no count of ranks up to 65536 fits");

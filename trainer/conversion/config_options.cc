@@ -55,6 +55,19 @@ std::int64_t LongestSequence(const configs::Run& run) {
   return longest + run.evaluation().answer_tokens();
 }
 
+DType ComputeTypeOf(const configs::Model& model) {
+  return model.compute_type() == configs::Model::BFLOAT16 ? DType::kBF16
+                                                          : DType::kF32;
+}
+
+std::int64_t ProjectionWidthOf(const configs::Attention& attention,
+                               const ModelConfig& config) {
+  const std::int64_t width = attention.projection_width();
+  return std::min(
+      config.head_width,
+      width > 0 ? width : std::max<std::int64_t>(8, config.head_width / 8));
+}
+
 kernels::Selection SelectionOf(const configs::Attention& attention) {
   kernels::Selection selection;
   selection.order = attention.order() == configs::Attention::MAXIMUM

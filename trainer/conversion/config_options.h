@@ -9,7 +9,9 @@
 
 #include "configs/schema/run.pb.h"
 #include "data/document_stream_options.h"
+#include "kernels/core/dtype.h"
 #include "kernels/select_top_p.h"
+#include "model/model_config.h"
 #include "model/parameter_names.h"
 #include "trainer/stages/projection_start.h"
 #include "trainer/trainer.h"
@@ -18,6 +20,10 @@ namespace rtpurbo {
 
 // Positions that a model of this run ever needs.
 std::int64_t LongestSequence(const configs::Run& run);
+DType ComputeTypeOf(const configs::Model& model);
+// R, with the default filled in.
+std::int64_t ProjectionWidthOf(const configs::Attention& attention,
+                               const ModelConfig& config);
 kernels::Selection SelectionOf(const configs::Attention& attention);
 
 QuestionKind KindOf(configs::QuestionKind kind);

@@ -29,7 +29,9 @@ absl::StatusOr<IndexProjections> Start(RunContext& run, Transformer& model,
     }
   }
   IndexProjections start = StartProjections(
-      model, map, StartOf(run.run(), run.ProjectionWidth(model.config())),
+      model, map,
+      StartOf(run.run(),
+              ProjectionWidthOf(run.run().attention(), model.config())),
       sequences);
   RETURN_IF_ERROR(model.status());
   return start;

@@ -1,6 +1,5 @@
 #include "trainer/conversion/run_context.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -101,9 +100,7 @@ absl::StatusOr<const TokenStore*> RunContext::store() {
 Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
                                               float weight_decay) {
   Transformer::Options options;
-  options.dtype = run_.model().compute_type() == configs::Model::BFLOAT16
-                      ? DType::kBF16
-                      : DType::kF32;
+  options.dtype = ComputeTypeOf(run_.model());
   options.trainable = trainable;
   options.weight_decay = weight_decay;
   options.max_positions = LongestSequence(run_);
@@ -165,13 +162,6 @@ SparseMode RunContext::ModeOf(
   mode.selection = SelectionOf(run_.attention());
   mode.dense_below = run_.attention().dense_below();
   return mode;
-}
-
-std::int64_t RunContext::ProjectionWidth(const ModelConfig& config) const {
-  const std::int64_t width = run_.attention().projection_width();
-  return width > 0 ? std::min(width, config.head_width)
-                   : std::min(config.head_width,
-                              std::max<std::int64_t>(8, config.head_width / 8));
 }
 
 }  // namespace rtpurbo

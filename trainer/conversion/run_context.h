@@ -93,8 +93,6 @@ class RunContext {
   // How the converted model attends; projections may be null.
   SparseMode ModeOf(const HeadMap& map,
                     std::shared_ptr<const IndexProjections> projections) const;
-  // R, with the default filled in.
-  std::int64_t ProjectionWidth(const ModelConfig& config) const;
 
  private:
   ExecContext ctx_;

@@ -4,6 +4,11 @@
 
 namespace rtpurbo {
 
+MeshShape ShapeOf(const configs::Mesh& mesh) {
+  return {static_cast<int>(mesh.replica()), static_cast<int>(mesh.shard()),
+          static_cast<int>(mesh.sequence()), static_cast<int>(mesh.expert())};
+}
+
 absl::StatusOr<std::unique_ptr<Mesh>> MakeRunMesh(const configs::Mesh& mesh,
                                                   Communicator& world) {
   if (mesh.expert() > 1) {
@@ -12,11 +17,7 @@ absl::StatusOr<std::unique_ptr<Mesh>> MakeRunMesh(const configs::Mesh& mesh,
         ", but no stage can use that axis yet: give its ranks to mesh.shard, "
         "mesh.replica or mesh.sequence"));
   }
-  MeshShape shape;
-  shape.replica = static_cast<int>(mesh.replica());
-  shape.shard = static_cast<int>(mesh.shard());
-  shape.sequence = static_cast<int>(mesh.sequence());
-  return Mesh::Create(shape, &world);
+  return Mesh::Create(ShapeOf(mesh), &world);
 }
 
 }  // namespace rtpurbo

@@ -11,6 +11,8 @@
 
 namespace rtpurbo {
 
+MeshShape ShapeOf(const configs::Mesh& mesh);
+
 // Collective over `world`, which must outlive the mesh.
 // Returns Unimplemented, naming the axis, for a mesh that stages can't use yet;
 // or as Mesh::Create().

@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kMostRanks = 65'536;
 constexpr std::int64_t kLeastTokens = 64;  // of a rank of the sequence axis
-constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
 double LimitOf(const PlanCase& one, const configs::Machine& machine) {
   const double usable = machine.memory_bytes() * machine.usable_share();
@@ -32,11 +31,11 @@ std::string MeshText(const MeshShape& mesh) {
                          mesh.sequence, mesh.expert);
 }
 
-double GiB(std::int64_t bytes) {
-  return static_cast<double>(bytes) / kGiB;
-}
-
 }  // namespace
+
+double GiB(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0);
+}
 
 Plan PlanOn(const PlanCase& one, const configs::Machine& machine) {
   return {one, PlanMemory(one), PlanStep(one, machine), LimitOf(one, machine)};

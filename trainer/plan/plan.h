@@ -42,6 +42,8 @@ std::vector<Plan> PlanMeshes(const PlanCase& one, std::int64_t num_ranks,
 std::optional<std::int64_t> SmallestCount(const PlanCase& one,
                                           const configs::Machine& machine);
 
+double GiB(std::int64_t bytes);
+
 // For a terminal: a line for each plan.
 std::string PlanTable(const std::vector<Plan>& plans);
 // A JSON array, an object for each plan, bytes and seconds.

@@ -1,8 +1,8 @@
 #include "trainer/plan/plan_case.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "model/head_map.h"
 #include "trainer/conversion/config_options.h"
 
 namespace rtpurbo {
@@ -33,24 +33,17 @@ PlanCase CaseOf(const configs::Run& run, const ModelConfig& config,
   one.config = config;
   one.stage = stage;
   one.mesh = mesh;
-  one.dtype = run.model().compute_type() == configs::Model::BFLOAT16
-                  ? DType::kBF16
-                  : DType::kF32;
+  one.dtype = ComputeTypeOf(run.model());
   if (stage == PlanStage::kAlign) {
     AddAlign(run.align(), &one);
   } else {
     AddDistill(run.distill(), &one);
   }
-  one.retrieval_heads = std::max<std::int64_t>(
-      1, std::llround(run.calibration().share() *
-                      static_cast<double>(config.num_query_heads())));
+  one.retrieval_heads = NumRetrieval(config, run.calibration().share());
   one.window = run.attention().window();
   one.sinks = run.attention().sinks();
   one.dense_below = run.attention().dense_below();
-  const std::int64_t width = run.attention().projection_width();
-  one.projection_width = std::min(
-      config.head_width,
-      width > 0 ? width : std::max<std::int64_t>(8, config.head_width / 8));
+  one.projection_width = ProjectionWidthOf(run.attention(), config);
   one.max_positions = LongestSequence(run);
   return one;
 }
