@@ -5,10 +5,6 @@
 namespace rtpurbo {
 namespace {
 
-std::int64_t RoundUp(std::int64_t n, std::int64_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
-
 PlanGroup GroupOf(const PlanCase& one, const GroupLayout& layout,
                   std::int64_t block) {
   PlanGroup group;
@@ -20,13 +16,12 @@ PlanGroup GroupOf(const PlanCase& one, const GroupLayout& layout,
       one.config.is_moe_layer[static_cast<std::size_t>(block)];
   group.ranks = by_expert ? one.mesh.shard
                           : std::int64_t{one.mesh.shard} * one.mesh.sequence;
-  std::int64_t size = 0;
+  std::vector<std::int64_t> sizes;
   for (const ParameterLayout& parameter : layout.parameters) {
     const std::int64_t elements = NumElements(parameter.shape);
-    size += RoundUp(by_expert ? elements / one.mesh.expert : elements,
-                    ParamGroup::kAlign);
+    sizes.push_back(by_expert ? elements / one.mesh.expert : elements);
   }
-  group.gathered = RoundUp(size, ParamGroup::kAlign * group.ranks);
+  group.gathered = ParamGroup::PaddedSize(sizes, group.ranks);
   group.shard = group.gathered / group.ranks;
   return group;
 }
