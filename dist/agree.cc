@@ -5,8 +5,10 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "dist/status_bytes.h"
+#include "kernels/core/check.h"
 #include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
@@ -111,6 +113,19 @@ absl::StatusOr<std::string> FromFirstRank(
       GatherResults(ctx, comm,
                     comm.rank() == 0 ? fn() : absl::StatusOr<std::string>("")));
   return std::move(all[0]);
+}
+
+absl::StatusOr<std::int64_t> NumberFromFirstRank(
+    const ExecContext& ctx, Communicator& comm,
+    const std::function<absl::StatusOr<std::int64_t>()>& fn) {
+  const auto as_text = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const std::int64_t number, fn());
+    return absl::StrCat(number);
+  };
+  ASSIGN_OR_RETURN(const std::string text, FromFirstRank(ctx, comm, as_text));
+  std::int64_t number = 0;
+  CHECK(absl::SimpleAtoi(text, &number)) << text;
+  return number;
 }
 
 absl::StatusOr<std::vector<double>> SumOverRanks(

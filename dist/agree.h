@@ -43,6 +43,11 @@ absl::StatusOr<std::string> FromFirstRank(
     const ExecContext& ctx, Communicator& comm,
     const std::function<absl::StatusOr<std::string>()>& fn);
 
+// The same for a number.
+absl::StatusOr<std::int64_t> NumberFromFirstRank(
+    const ExecContext& ctx, Communicator& comm,
+    const std::function<absl::StatusOr<std::int64_t>()>& fn);
+
 // The sums over ranks of some numbers, added up in rank order.
 // REQUIRES: all ranks bring as many.
 absl::StatusOr<std::vector<double>> SumOverRanks(

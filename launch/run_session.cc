@@ -9,10 +9,8 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "dist/agree.h"
-#include "kernels/core/check.h"
 #include "kernels/core/log.h"
 #include "kernels/core/parallel.h"
 #include "kernels/core/status_macros.h"
@@ -97,13 +95,13 @@ absl::Status RunSession::Watch(const configs::Watch& watch) {
 }
 
 absl::Status RunSession::Lock(const std::string& folder) {
-  const auto acquire = [&]() -> absl::StatusOr<std::string> {
+  const auto acquire = [&]() -> absl::StatusOr<std::int64_t> {
     ASSIGN_OR_RETURN(lock_, RunLock::Acquire(RealFileSystem(), folder));
-    return absl::StrCat(lock_->incarnation());
+    return lock_->incarnation();
   };
-  ASSIGN_OR_RETURN(const std::string number,
-                   FromFirstRank(device_->ctx(), ranks_->world(), acquire));
-  CHECK(absl::SimpleAtoi(number, &control_.incarnation)) << number;
+  ASSIGN_OR_RETURN(
+      control_.incarnation,
+      NumberFromFirstRank(device_->ctx(), ranks_->world(), acquire));
   files_ = std::make_unique<FencedFileSystem>(
       RealFileSystem(),
       [lock = lock_.get(), folder, incarnation = control_.incarnation] {

@@ -16,6 +16,8 @@ struct RunControl {
   std::function<bool()> may_go_on;
 
   bool MayGoOn() const { return may_go_on == nullptr || may_go_on(); }
+  // Where a rank cannot stop alone: only that it is busy, not stuck.
+  void GiveSignOfLife() const { MayGoOn(); }
 };
 
 }  // namespace rtpurbo

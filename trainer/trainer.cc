@@ -243,7 +243,7 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
   }
   const auto run = [&](std::int64_t i,
                        bool counts) -> absl::StatusOr<std::vector<double>> {
-    options_.control.MayGoOn();  // a sign of life
+    options_.control.GiveSignOfLife();
     StepSums sums;
     RETURN_IF_ERROR(stage_.RunMicroBatch(
         state_.step, i, counts ? static_cast<float>(1 / rows) : 0.0F, &sums));
@@ -269,7 +269,7 @@ absl::Status Loop::MeasureIfDue(StepRecord* record) {
   const auto measure =
       [this](std::int64_t i,
              bool /*counts*/) -> absl::StatusOr<std::vector<double>> {
-    options_.control.MayGoOn();
+    options_.control.GiveSignOfLife();
     ASSIGN_OR_RETURN(const double mean, stage_.HeldOutMean(i));
     return std::vector<double>{mean};
   };

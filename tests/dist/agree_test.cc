@@ -75,6 +75,11 @@ TEST(AgreeTest, TheFirstRanksWordsReachAll) {
                            return absl::StrCat("rank ", comm.rank());
                          }));
     EXPECT_EQ(word, "rank 0");
+    ASSERT_OK_AND_ASSIGN(const std::int64_t number,
+                         NumberFromFirstRank(ctx, comm, [&comm] {
+                           return std::int64_t{comm.rank()} - 5;
+                         }));
+    EXPECT_EQ(number, -5);
     EXPECT_EQ(FromFirstRank(ctx, comm,
                             []() -> absl::StatusOr<std::string> {
                               return absl::NotFoundError("none");

@@ -202,14 +202,13 @@ absl::Status Conversion::Make(const std::string& stage) {
     RETURN_IF_ERROR(Make("labels"));
   }
   const StageRule& rule = RuleOf(stage);
-  ASSIGN_OR_RETURN(const std::string work,
-                   FromFirstRank(run_.ctx(), run_.ranks(),
-                                 [&]() -> absl::StatusOr<std::string> {
-                                   ASSIGN_OR_RETURN(const bool starts,
-                                                    Begin(stage));
-                                   return std::string(starts ? "starts" : "");
-                                 }));
-  if (work.empty()) {
+  const auto begin = [&]() -> absl::StatusOr<std::int64_t> {
+    ASSIGN_OR_RETURN(const bool starts, Begin(stage));
+    return starts ? 1 : 0;
+  };
+  ASSIGN_OR_RETURN(const std::int64_t starts,
+                   NumberFromFirstRank(run_.ctx(), run_.ranks(), begin));
+  if (starts == 0) {
     return absl::OkStatus();
   }
   run_.ShareModels(rule.sharing);

@@ -146,7 +146,7 @@ absl::StatusOr<StageResult> MakeLabels(RunContext& run) {
       RangeAttend(MakePatterns(model->config(), DenseMap(model->config())));
   const OrderedWork work = {
       [&](std::int64_t i) -> absl::StatusOr<std::string> {
-        run.GiveSignOfLife();
+        run.control().GiveSignOfLife();
         ASSIGN_OR_RETURN(const Sequence sequence,
                          stream->At(missing[static_cast<std::size_t>(i)]));
         return LabelBytes(*model, sequence, dense);

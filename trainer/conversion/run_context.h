@@ -55,8 +55,6 @@ class RunContext {
   // Between two pieces of work of a stage: OK, or Cancelled if the run was
   // asked to stop.
   absl::Status MayGoOn(absl::string_view stage) const;
-  // The same where a rank cannot end alone: only that it is busy, not stuck.
-  void GiveSignOfLife() const { control_.MayGoOn(); }
   // Which of them work on the same sequences as this one.
   WorkTeam team() const { return mesh_->team(); }
   // Calls `fn` on the first rank; all get its result.

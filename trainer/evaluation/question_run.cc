@@ -4,12 +4,10 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "data/answer_score.h"
 #include "data/strict_json.h"
 #include "dist/agree.h"
-#include "kernels/core/check.h"
 #include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
 #include "model/generator.h"
@@ -296,21 +294,6 @@ class AnswerFile {
   std::unique_ptr<WritableFile> file_;
 };
 
-// The number of questions that are answered, on all ranks.
-absl::StatusOr<std::int64_t> OpenFile(const ExecContext& ctx,
-                                      Communicator& ranks, AnswerFile* file,
-                                      const QuestionsDone& progress) {
-  const auto open = [&]() -> absl::StatusOr<std::string> {
-    ASSIGN_OR_RETURN(const std::int64_t done, file->Open());
-    RETURN_IF_ERROR(progress(done));
-    return absl::StrCat(done);
-  };
-  ASSIGN_OR_RETURN(const std::string text, FromFirstRank(ctx, ranks, open));
-  std::int64_t done = 0;
-  CHECK(absl::SimpleAtoi(text, &done)) << text;
-  return done;
-}
-
 }  // namespace
 
 absl::Status AskQuestions(const ExecContext& ctx, FileSystem& files,
@@ -321,8 +304,13 @@ absl::Status AskQuestions(const ExecContext& ctx, FileSystem& files,
     return absl::OkStatus();
   }
   AnswerFile file(files, run);
+  const auto open = [&]() -> absl::StatusOr<std::int64_t> {
+    ASSIGN_OR_RETURN(const std::int64_t answered, file.Open());
+    RETURN_IF_ERROR(progress(answered));
+    return answered;
+  };
   ASSIGN_OR_RETURN(const std::int64_t done,
-                   OpenFile(ctx, ranks, &file, progress));
+                   NumberFromFirstRank(ctx, ranks, open));
   const std::vector<Group> groups = GroupsOf(run.models);
   const OrderedWork work = {
       [&](std::int64_t q) {
