@@ -1,5 +1,6 @@
 #include "data/run_claim.h"
 
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -15,7 +16,26 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
-class RunClaimTest : public RunLockTest {};
+class RunClaimTest : public RunLockTest {
+ protected:
+  // Acquires while `write` fills an empty claim of a host called slow, which
+  // then beats on.
+  void ExpectWaitsFor(const std::function<void()>& write) {
+    ASSERT_OK(files_.CreateDirectories(root_));
+    ASSERT_OK(files_.AppendToFile(Claim(1), ""));
+    std::thread writer([&] {
+      write();
+      for (int i = 0; i < 30; ++i) {
+        EXPECT_OK(files_.AppendToFile(Claim(1), internal::BeatLine(i)));
+        std::this_thread::sleep_for(milliseconds(20));
+      }
+    });
+    EXPECT_THAT(
+        Acquire(OnHost("b")),
+        StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("on slow")));
+    writer.join();
+  }
+};
 
 TEST_F(RunClaimTest, ADamagedClaimIsGoneAfterAWhile) {
   const std::string whole = internal::ClaimLine(OnHost("a").self, 1);
@@ -33,42 +53,22 @@ TEST_F(RunClaimTest, ADamagedClaimIsGoneAfterAWhile) {
 }
 
 TEST_F(RunClaimTest, AClaimThatIsJustBeingWrittenIsWaitedFor) {
-  ASSERT_OK(files_.CreateDirectories(root_));
-  ASSERT_OK(files_.AppendToFile(Claim(1), ""));
-  std::thread writer([this] {
+  ExpectWaitsFor([this] {
     std::this_thread::sleep_for(milliseconds(200));
     EXPECT_OK(files_.AppendToFile(Claim(1),
                                   internal::ClaimLine(OnHost("slow").self, 1)));
-    for (int i = 0; i < 30; ++i) {
-      EXPECT_OK(files_.AppendToFile(Claim(1), internal::BeatLine(i)));
-      std::this_thread::sleep_for(milliseconds(20));
-    }
   });
-  EXPECT_THAT(
-      Acquire(OnHost("b")),
-      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("on slow")));
-  writer.join();
 }
 
 // Each change of a damaged claim begins the wait anew.
 TEST_F(RunClaimTest, AClaimThatIsWrittenSlowlyIsWaitedFor) {
   const std::string line = internal::ClaimLine(OnHost("slow").self, 1);
-  ASSERT_OK(files_.CreateDirectories(root_));
-  ASSERT_OK(files_.AppendToFile(Claim(1), ""));
-  std::thread writer([&] {
+  ExpectWaitsFor([&] {
     std::this_thread::sleep_for(milliseconds(1000));
     EXPECT_OK(files_.AppendToFile(Claim(1), line.substr(0, 20)));
     std::this_thread::sleep_for(milliseconds(1000));
     EXPECT_OK(files_.AppendToFile(Claim(1), line.substr(20)));
-    for (int i = 0; i < 30; ++i) {
-      EXPECT_OK(files_.AppendToFile(Claim(1), internal::BeatLine(i)));
-      std::this_thread::sleep_for(milliseconds(20));
-    }
   });
-  EXPECT_THAT(
-      Acquire(OnHost("b")),
-      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("on slow")));
-  writer.join();
 }
 
 TEST_F(RunClaimTest, AClaimThatWasNeverCompletedIsGone) {

@@ -12,6 +12,7 @@
 #include "kernels/alignment_kl.h"
 #include "kernels/cpu/alignment_kl.h"
 #include "tests/device_test.h"
+#include "tests/kernels/last_queries.h"
 
 namespace rtpurbo::testing {
 
@@ -194,7 +195,8 @@ struct AlignmentOperator {
         .q_THC = FromFloats(ctx, dtype, q, {c.T, c.H, c.C})
                      .Slice(c.query_begin, c.T),
         .k_NGC = FromFloats(ctx, dtype, k, {c.T, c.G, c.C}),
-        .lse_HT = FromHost(ctx, LastLse(), {c.H, c.T - c.query_begin}),
+        .lse_HT = FromHost(ctx, LastLse(lse, c.H, c.T, c.query_begin),
+                           {c.H, c.T - c.query_begin}),
         .x_MSR = FromHost(ctx, x, {c.M(), c.S(), c.R}),
         .y_NSR = FromHost(ctx, y, {c.T, c.S(), c.R}),
         .query_begin = c.query_begin,
@@ -215,16 +217,6 @@ struct AlignmentOperator {
     kl = ToHost<float>(ctx, kl_SM);
     dx = wants_dx ? ToHost<float>(ctx, dx_MSR) : std::vector<float>();
     dy = wants_dy ? ToHost<float>(ctx, dy_NSR) : std::vector<float>();
-  }
-
-  // [H, T - query_begin].
-  std::vector<float> LastLse() const {
-    std::vector<float> last;
-    for (std::int64_t h = 0; h < c.H; ++h) {
-      last.insert(last.end(), lse.begin() + h * c.T + c.query_begin,
-                  lse.begin() + (h + 1) * c.T);
-    }
-    return last;
   }
 
   const AlignmentCase& c;

@@ -12,6 +12,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/cpu/attention_mass.h"
 #include "tests/device_test.h"
+#include "tests/kernels/last_queries.h"
 
 namespace rtpurbo::kernels {
 namespace {
@@ -71,17 +72,10 @@ class AttentionMassTest : public ::testing::TestWithParam<MassCase> {
                       .Slice(c.query_begin, c.T),
                   testing::FromFloats(ctx, dtype, k, {c.T, c.G, c.C}),
                   c.query_begin,
-                  FromHost(ctx, LastLse(), {c.H, c.T - c.query_begin}), c.post,
-                  c.pre, &mass_H);
+                  FromHost(ctx, testing::LastLse(lse, c.H, c.T, c.query_begin),
+                           {c.H, c.T - c.query_begin}),
+                  c.post, c.pre, &mass_H);
     return ToHost<float>(ctx, mass_H);
-  }
-  std::vector<float> LastLse() const {
-    std::vector<float> last;
-    for (std::int64_t h = 0; h < c.H; ++h) {
-      last.insert(last.end(), lse.begin() + h * c.T + c.query_begin,
-                  lse.begin() + (h + 1) * c.T);
-    }
-    return last;
   }
   // One exp(scale q.k - lse).
   double Weight(std::int64_t h, std::int64_t t, std::int64_t j) const {

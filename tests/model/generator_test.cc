@@ -11,6 +11,7 @@
 #include "kernels/range_attention.h"
 #include "tests/device_test.h"
 #include "tests/model/random_model.h"
+#include "tests/model/small_sparse.h"
 #include "tests/status_matchers.h"
 
 namespace rtpurbo::testing {
@@ -36,17 +37,7 @@ SparseMode SomeMode(const ExecContext& ctx, const ModelConfig& config,
   mode.selection.recent = 8;
   mode.selection.sinks = 2;
   mode.selection.top_p = 0.5;
-  auto projections = std::make_shared<IndexProjections>(
-      ZeroProjections(ctx, config, mode.map, 4));
-  unsigned seed = 50;
-  for (IndexProjections::Layer& layer : projections->layers) {
-    if (layer.empty()) {
-      continue;
-    }
-    layer.wq_SRC = Random(ctx, DType::kF32, layer.wq_SRC.shape(), seed++);
-    layer.wk_SRC = Random(ctx, DType::kF32, layer.wk_SRC.shape(), seed++);
-  }
-  mode.projections = std::move(projections);
+  mode.projections = RandomProjections(ctx, config, mode.map, 4, 50);
   return mode;
 }
 

@@ -20,13 +20,12 @@
 #include "tests/device_test.h"
 #include "tests/dist/ranks.h"
 #include "tests/model/random_model.h"
+#include "tests/model/small_sparse.h"
 
 namespace rtpurbo::testing {
 namespace {
 
 constexpr std::int64_t kTopK = 10;
-constexpr std::int64_t kWindow = 9;
-constexpr std::int64_t kSinks = 2;
 
 // How a step attends.
 enum class Way { kDense, kLocal, kSelective, kGated };
@@ -55,33 +54,11 @@ std::vector<StepCase> Cases() {
 }
 
 // Layer 0 has a retrieval head on key/value head 0 alone, layer 1 on both.
-HeadMap SomeHeads(const ModelConfig& config) {
-  HeadMap map = LocalMap(config);
-  map.window = kWindow;
-  map.sinks = kSinks;
-  map.layers[0].retrieval_H[1] = true;
-  map.layers[1].retrieval_H[0] = true;
-  map.layers[1].retrieval_H[3] = true;
-  return map;
-}
-
 HeadMap NoHeads(const ModelConfig& config) {
   HeadMap map = LocalMap(config);
-  map.window = kWindow;
-  map.sinks = kSinks;
+  map.window = kSmallWindow;
+  map.sinks = kSmallSinks;
   return map;
-}
-
-std::shared_ptr<const IndexProjections> SomeProjections(
-    const ExecContext& ctx, const ModelConfig& config, const HeadMap& map) {
-  auto projections =
-      std::make_shared<IndexProjections>(ZeroProjections(ctx, config, map, 4));
-  unsigned seed = 50;
-  for (IndexProjections::Layer& layer : projections->layers) {
-    layer.wq_SRC = Random(ctx, DType::kF32, layer.wq_SRC.shape(), seed++);
-    layer.wk_SRC = Random(ctx, DType::kF32, layer.wk_SRC.shape(), seed++);
-  }
-  return projections;
 }
 
 struct StepResult {
@@ -155,8 +132,8 @@ class Step {
     selection.recent = 8;
     selection.top_p = 0.5;
     return SelectiveAttend(MakePatterns(config, map),
-                           SomeProjections(ctx_, config, map), selection,
-                           c_.labels, kept);
+                           RandomProjections(ctx_, config, map, 4, 50),
+                           selection, c_.labels, kept);
   }
 
   Var Loss(Tape& tape, const Var& x, const SequencePart* part) {
@@ -297,8 +274,8 @@ constexpr std::int64_t kC = 4;
 kernels::AttentionPattern SomePattern(bool one_is_dense) {
   kernels::AttentionPattern pattern;
   pattern.scale = 0.5F;
-  pattern.sinks = kSinks;
-  pattern.window_H.assign(kQ, kWindow);
+  pattern.sinks = kSmallSinks;
+  pattern.window_H.assign(kQ, kSmallWindow);
   if (one_is_dense) {
     pattern.window_H[1] = kernels::AttentionPattern::kDense;
   }

@@ -11,21 +11,12 @@
 #include "model/head_map.h"
 #include "tests/device_test.h"
 #include "tests/model/random_model.h"
+#include "tests/model/small_sparse.h"
 
 namespace rtpurbo::testing {
 namespace {
 
 constexpr std::int64_t kTopK = 10;
-
-HeadMap SomeHeads(const ModelConfig& config) {
-  HeadMap map = LocalMap(config);
-  map.window = 9;
-  map.sinks = 2;
-  map.layers[0].retrieval_H[1] = true;
-  map.layers[1].retrieval_H[0] = true;
-  map.layers[1].retrieval_H[3] = true;
-  return map;
-}
 
 ForwardInput Input(const ExecContext& ctx,
                    const std::vector<std::int32_t>& tokens,
@@ -65,19 +56,6 @@ Var Loss(Tape& tape, Transformer& model, const Var& x, const Labels& labels) {
   });
 }
 
-// Projections that select differently for each head.
-std::shared_ptr<const IndexProjections> SomeProjections(
-    const ExecContext& ctx, const ModelConfig& config, const HeadMap& map) {
-  auto projections =
-      std::make_shared<IndexProjections>(ZeroProjections(ctx, config, map, 4));
-  unsigned seed = 50;
-  for (IndexProjections::Layer& layer : projections->layers) {
-    layer.wq_SRC = Random(ctx, DType::kF32, layer.wq_SRC.shape(), seed++);
-    layer.wk_SRC = Random(ctx, DType::kF32, layer.wk_SRC.shape(), seed++);
-  }
-  return projections;
-}
-
 struct StepResult {
   float loss;
   std::vector<float> grads;
@@ -92,9 +70,10 @@ StepResult SparseStep(bool recompute, const std::set<Role>& trainable) {
   selection.block = 8;
   selection.recent = 8;
   selection.top_p = 0.5;
-  const Attend attend = SelectiveAttend(
-      MakePatterns(model->config(), map),
-      SomeProjections(ctx, model->config(), map), selection, 20, nullptr);
+  const Attend attend =
+      SelectiveAttend(MakePatterns(model->config(), map),
+                      RandomProjections(ctx, model->config(), map, 4, 50),
+                      selection, 20, nullptr);
   Tape tape(ctx);
   const Var x = model->Hidden(
       tape, Input(ctx, RandomTokens(70, 3), 20, recompute), attend);

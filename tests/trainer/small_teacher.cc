@@ -8,6 +8,7 @@
 #include "model/parameter_names.h"
 #include "nlohmann/json.hpp"
 #include "tests/model/small_config.h"
+#include "tests/model/small_sparse.h"
 
 namespace rtpurbo::testing {
 namespace {
@@ -96,15 +97,7 @@ SparseMode SmallMode(const ExecContext& ctx, const ModelConfig& config) {
   mode.map.window = 5;
   mode.map.sinks = 2;
   mode.map.model_fingerprint = "0123abcd";
-  auto projections = std::make_shared<IndexProjections>(
-      ZeroProjections(ctx, config, mode.map, /*width=*/4));
-  unsigned seed = 7;
-  for (IndexProjections::Layer& layer : projections->layers) {
-    for (Tensor* tensor : {&layer.wq_SRC, &layer.wk_SRC}) {
-      *tensor = Random(ctx, DType::kF32, tensor->shape(), seed++);
-    }
-  }
-  mode.projections = std::move(projections);
+  mode.projections = RandomProjections(ctx, config, mode.map, 4, 7);
   mode.selection.top_p = 0.7;
   mode.selection.block = 1;
   mode.selection.order = kernels::Selection::Order::kMaximum;
