@@ -1,33 +1,15 @@
 #include "configs/machine.h"
 
-#include <vector>
-
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "configs/text_problems.h"
 #include "configs/validate.h"
-#include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/text_format.h"
+#include "kernels/core/status_macros.h"
 
 namespace rtpurbo {
 namespace {
 
 using google::protobuf::FieldDescriptor;
-
-class FirstProblem : public google::protobuf::io::ErrorCollector {
- public:
-  explicit FirstProblem(const std::string& name) : name_(name) {}
-  void AddError(int line, int /*column*/, const std::string& message) override {
-    if (text_.empty()) {
-      text_ = absl::StrCat(name_, ":", line + 1, ": ", message);
-    }
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string name_;
-  std::string text_;
-};
 
 // What is wrong with a field, or nothing.
 std::string ProblemOf(const configs::Machine& machine,
@@ -55,23 +37,21 @@ std::string ProblemOf(const configs::Machine& machine,
 absl::StatusOr<configs::Machine> ParseMachine(const std::string& text,
                                               const std::string& name) {
   configs::Machine machine;
-  FirstProblem problem(name);
+  TextProblems problems(text, name);
   google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&problem);
+  parser.RecordErrorsTo(&problems);
+  parser.AllowUnknownField(true);
   if (!parser.ParseFromString(text, &machine)) {
-    return absl::InvalidArgumentError(problem.text());
+    return problems.ToStatus();
   }
-  std::vector<std::string> problems;
   for (int i = 0; i < machine.GetDescriptor()->field_count(); ++i) {
     const std::string one =
         ProblemOf(machine, machine.GetDescriptor()->field(i));
     if (!one.empty()) {
-      problems.push_back(absl::StrCat(name, ": ", one));
+      problems.Add(absl::StrCat(name, ": ", one));
     }
   }
-  if (!problems.empty()) {
-    return absl::InvalidArgumentError(absl::StrJoin(problems, "\n"));
-  }
+  RETURN_IF_ERROR(problems.ToStatus());
   return machine;
 }
 
