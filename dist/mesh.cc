@@ -87,7 +87,7 @@ absl::Status Mesh::MakeGroups() {
       {MeshAxis::kSequence},
       {MeshAxis::kExpert},
       {MeshAxis::kShard, MeshAxis::kSequence},
-      {MeshAxis::kShard, MeshAxis::kExpert},
+      {MeshAxis::kReplica, MeshAxis::kExpert},
   }};
   std::map<std::vector<int>, Communicator*> made;
   for (std::size_t i = 0; i < kNumGroups; ++i) {

@@ -3,14 +3,17 @@
 //   replica   the same parameters and other data: gradients are summed
 //   shard     other data, and a part of each parameter (FSDP)
 //   sequence  other tokens of the same documents
-//   expert    other experts of a layer
+//   expert    other data, and other experts of a layer
 //
 // Rank ((replica * S + shard) * Q + sequence) * E + expert of the world, with
 // the extents S, Q and E: the axis that exchanges most is the innermost, whose
 // ranks are neighbours on one host. Nobody else does arithmetic with ranks.
 //
+// The parameters that are no experts are the same along replica and expert; a
+// rank's experts along replica alone. All are cut over shard x sequence.
+//
 // Groups are made in one order on all ranks: replica, shard, sequence, expert,
-// shard x sequence, shard x expert. A group of one rank, or of the same ranks
+// shard x sequence, replica x expert. A group of one rank, or of the same ranks
 // as an earlier one, costs no communicator.
 
 #ifndef RTPURBO_DIST_MESH_H_
@@ -62,11 +65,12 @@ class Mesh {
 
   // The ranks that differ from this one on `axis` alone, in order.
   Communicator& along(MeshAxis axis) { return *groups_[At(axis)]; }
-  // Those that share a replica of the parameters that are no experts: they
-  // differ on shard and sequence; sequence is the inner one.
+  // Those that share parameters, each with a part of them: they differ on shard
+  // and sequence; sequence is the inner one.
   Communicator& shard_sequence() { return *groups_[kShardSequence]; }
-  // Those that share a replica of the experts: expert is the inner one.
-  Communicator& shard_expert() { return *groups_[kShardExpert]; }
+  // Those that hold the same part of the parameters that are no experts: expert
+  // is the inner one. Of the experts those along(kReplica) do.
+  Communicator& replica_expert() { return *groups_[kReplicaExpert]; }
   // The ranks that work on the same sequences differ on the sequence axis
   // alone. Which of such sets of ranks this one is in, and how many there are.
   WorkTeam team() const;
@@ -75,7 +79,7 @@ class Mesh {
 
  private:
   static constexpr std::size_t kShardSequence = kNumMeshAxes;
-  static constexpr std::size_t kShardExpert = kNumMeshAxes + 1;
+  static constexpr std::size_t kReplicaExpert = kNumMeshAxes + 1;
   static constexpr std::size_t kNumGroups = kNumMeshAxes + 2;
 
   static std::size_t At(MeshAxis axis) {

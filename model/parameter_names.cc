@@ -7,17 +7,25 @@ namespace {
 
 ParameterLayout One(const std::string& name, const std::string& published,
                     const Shape& shape) {
-  return {name, shape, {{published, shape}}};
+  return {name, shape, {{published, shape}}, shape};
 }
 
-// [E, rows, columns] from one tensor for each expert.
-ParameterLayout Stacked(const ModelConfig& config, const std::string& name,
-                        const std::string& prefix, const std::string& suffix,
-                        std::int64_t rows, std::int64_t columns) {
-  ParameterLayout layout{name, {config.num_experts, rows, columns}, {}};
-  for (std::int64_t e = 0; e < config.num_experts; ++e) {
+// Of [E, rows, columns], with one tensor for each expert, a slice.
+ParameterLayout Stacked(const ModelConfig& config, const ExpertSlice& slice,
+                        const std::string& name, const std::string& prefix,
+                        const std::string& suffix, const Shape& expert) {
+  const std::int64_t E = config.num_experts;
+  CHECK_EQ(E % slice.count, 0) << "experts over " << slice.count << " ranks";
+  const std::int64_t count = E / slice.count;
+  const std::int64_t first = slice.index * count;
+  ParameterLayout layout{name,
+                         {count, expert[0], expert[1]},
+                         {},
+                         {E, expert[0], expert[1]},
+                         first * NumElements(expert)};
+  for (std::int64_t e = first; e < first + count; ++e) {
     layout.published.push_back(
-        {absl::StrCat(prefix, "experts.", e, ".", suffix), {rows, columns}});
+        {absl::StrCat(prefix, "experts.", e, ".", suffix), expert});
   }
   return layout;
 }
@@ -48,15 +56,16 @@ GroupLayout NormsLayout(const ModelConfig& config, const std::string& block,
            One("k", p + "self_attn.k_norm.weight", C)}};
 }
 
-GroupLayout ExpertsLayout(const ModelConfig& config, const std::string& block,
-                          const std::string& p) {
+GroupLayout ExpertsLayout(const ModelConfig& config, const ExpertSlice& slice,
+                          const std::string& block, const std::string& p) {
   const std::int64_t D = config.hidden_size;
   const std::int64_t F = config.expert_size;
   return {block + ".experts",
           Role::kExperts,
-          {Stacked(config, "gate", p, "gate_proj.weight", F, D),
-           Stacked(config, "up", p, "up_proj.weight", F, D),
-           Stacked(config, "down", p, "down_proj.weight", D, F)}};
+          {Stacked(config, slice, "gate", p, "gate_proj.weight", {F, D}),
+           Stacked(config, slice, "up", p, "up_proj.weight", {F, D}),
+           Stacked(config, slice, "down", p, "down_proj.weight", {D, F})},
+          true};
 }
 
 GroupLayout DenseLayout(const ModelConfig& config, const std::string& block,
@@ -86,7 +95,8 @@ GroupLayout FinalNormLayout(const ModelConfig& config) {
 }
 
 std::vector<GroupLayout> BlockLayout(const ModelConfig& config,
-                                     std::int64_t layer) {
+                                     std::int64_t layer,
+                                     const ExpertSlice& slice) {
   const std::string block = absl::StrCat("block.", layer);
   const std::string published = absl::StrCat("model.layers.", layer, ".");
   const std::string mlp = published + "mlp.";
@@ -100,7 +110,7 @@ std::vector<GroupLayout> BlockLayout(const ModelConfig& config,
                     Role::kRouter,
                     {One("gate", mlp + "gate.weight",
                          {config.num_experts, config.hidden_size})}});
-  groups.push_back(ExpertsLayout(config, block, mlp));
+  groups.push_back(ExpertsLayout(config, slice, block, mlp));
   return groups;
 }
 
@@ -110,6 +120,20 @@ GroupLayout HeadLayout(const ModelConfig& config) {
           Role::kHead,
           {One("weight", "lm_head.weight",
                {config.vocab_size, config.hidden_size})}};
+}
+
+std::vector<GroupLayout> ModelLayout(const ModelConfig& config) {
+  std::vector<GroupLayout> groups = {EmbeddingLayout(config)};
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+    for (GroupLayout& group : BlockLayout(config, layer)) {
+      groups.push_back(std::move(group));
+    }
+  }
+  groups.push_back(FinalNormLayout(config));
+  if (!config.tied_head) {
+    groups.push_back(HeadLayout(config));
+  }
+  return groups;
 }
 
 }  // namespace rtpurbo

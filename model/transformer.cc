@@ -9,6 +9,7 @@
 #include "kernels/permute.h"
 #include "kernels/rope.h"
 #include "kernels/router.h"
+#include "model/expert_exchange.h"
 
 namespace rtpurbo {
 namespace {
@@ -19,6 +20,14 @@ std::vector<Shape> ShapesOf(const GroupLayout& layout) {
     shapes.push_back(parameter.shape);
   }
   return shapes;
+}
+
+// The error of an axis, with its name; OK if there is no such axis.
+absl::Status Poll(Communicator* comm, const char* name) {
+  const absl::Status status = comm == nullptr ? absl::OkStatus() : comm->Poll();
+  return status.ok() ? status
+                     : absl::Status(status.code(),
+                                    absl::StrCat(name, ": ", status.message()));
 }
 
 // The decisions of a router, taken once a block and step.
@@ -140,19 +149,44 @@ class Transformer::Block {
 
   Var Experts(Tape& tape, Stash& stash, const Var& x_TD) const {
     const ModelConfig& config = model_.config_;
-    const ParamGroup& experts = *groups_[3];
     const Var z_TE = ops::Linear(tape, x_TD, groups_[2]->param(0));
     const Routing r = Route(tape, stash, z_TE.value(), config);
     const Var weight_TK = ops::RouterWeights(tape, z_TE, r.prob_TE, r.expert_TK,
                                              config.normalize_expert_weights);
-    const Var x_ND = ops::Permute(tape, x_TD, r.place_TK, r.source_N);
+    const Var y_ND =
+        model_.options_.expert == nullptr
+            ? RunExperts(tape, ops::Permute(tape, x_TD, r.place_TK, r.source_N),
+                         r.offset_E)
+            : RunExpertsOfAllRanks(tape, stash, x_TD, r);
+    return ops::Combine(tape, y_ND, weight_TK, r.place_TK);
+  }
+
+  // Of rows that are sorted by expert.
+  Var RunExperts(Tape& tape, const Var& x_ND, const Tensor& offset_E) const {
     const auto linear = [&](const Var& x, std::size_t i) {
-      return ops::GroupedLinear(tape, x, experts.param(i), r.offset_E);
+      return ops::GroupedLinear(tape, x, groups_[3]->param(i), offset_E);
     };
     const Var hidden = ops::SwiGlu(tape, linear(x_ND, FeedForwardIndex::kGate),
                                    linear(x_ND, FeedForwardIndex::kUp));
-    return ops::Combine(tape, linear(hidden, FeedForwardIndex::kDown),
-                        weight_TK, r.place_TK);
+    return linear(hidden, FeedForwardIndex::kDown);
+  }
+
+  Var RunExpertsOfAllRanks(Tape& tape, Stash& stash, const Var& x_TD,
+                           const Routing& r) const {
+    const ExecContext& ctx = tape.ctx();
+    Communicator& comm = *model_.options_.expert;
+    const Tensor count_PE =
+        stash.Keep([&] { return TradeExpertCounts(ctx, comm, r.offset_E); });
+    const ExpertExchange exchange = MakeExpertExchange(
+        ToHost<std::int32_t>(ctx, r.source_N),
+        ToHost<std::int32_t>(ctx, r.offset_E),
+        ToHost<std::int32_t>(ctx, count_PE), r.place_TK.dim(1), comm.size());
+    const Var x_MD = ops::TradeRows(tape, comm, exchange.there, x_TD)[0];
+    const Var y_MD = RunExperts(
+        tape, x_MD,
+        FromHost(ctx, exchange.offset_E,
+                 {static_cast<std::int64_t>(exchange.offset_E.size())}));
+    return ops::TradeRows(tape, comm, exchange.back, y_MD)[0];
   }
 
   Var Mlp(Tape& tape, const Var& x_TD) const {
@@ -176,10 +210,14 @@ Transformer::Transformer(const ExecContext& ctx, ModelConfig config,
   for (std::size_t i = 0; i < kRoles; ++i) {
     rings_.push_back(std::make_unique<WeightRing>(ctx_));
   }
+  ExpertSlice slice;
+  if (options_.expert != nullptr) {
+    slice = {options_.expert->rank(), options_.expert->size()};
+  }
   embedding_ = AddGroup(EmbeddingLayout(config_));
   for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
     std::vector<ParamGroup*> groups;
-    for (const GroupLayout& layout : BlockLayout(config_, layer)) {
+    for (const GroupLayout& layout : BlockLayout(config_, layer, slice)) {
       groups.push_back(AddGroup(layout));
     }
     blocks_.push_back(std::make_unique<Block>(*this, layer, std::move(groups)));
@@ -217,14 +255,8 @@ absl::Status Transformer::status() const {
     groups.push_back(group.params.get());
   }
   RETURN_IF_ERROR(FirstError(groups));
-  if (options_.sequence == nullptr) {
-    return absl::OkStatus();
-  }
-  const absl::Status sequence = options_.sequence->Poll();
-  return sequence.ok()
-             ? sequence
-             : absl::Status(sequence.code(),
-                            absl::StrCat("sequence: ", sequence.message()));
+  RETURN_IF_ERROR(Poll(options_.sequence, "sequence"));
+  return Poll(options_.expert, "expert");
 }
 
 Var Transformer::Embed(Tape& tape, const Tensor& id_T) {

@@ -74,12 +74,16 @@ class Transformer {
     float weight_decay = 0;          // of matrices; norms have none
     std::int64_t max_positions = 0;  // length of the rotation tables
     Communicator* comm = nullptr;    // over the ranks that share the weights
+    // Over the ranks that have other experts, and tokens of their own for all
+    // of them; null if each has all experts.
+    Communicator* expert = nullptr;
     // Over the ranks that share the rows of a sequence; null if each has all of
     // its own ones. For whoever makes a ForwardInput.
     Communicator* sequence = nullptr;
   };
 
   // Weights are not initialized.
+  // REQUIRES: the size of options.expert divides the number of experts.
   Transformer(const ExecContext& ctx, ModelConfig config, Options options);
   ~Transformer();
   Transformer(const Transformer&) = delete;
@@ -95,8 +99,8 @@ class Transformer {
   };
   // All parameters, in the order of the forward pass.
   const std::vector<Group>& groups() const { return groups_; }
-  // The first error of a collective, with the name of its group of parameters
-  // or "sequence".
+  // The first error of a collective, with the name of its group of parameters,
+  // "sequence" or "expert".
   absl::Status status() const;
 
   // The last `output_rows` rows after the final norm: [rows, D].

@@ -11,6 +11,7 @@
 #define RTPURBO_TRAINER_STAGE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "dist/communicator.h"
+#include "kernels/core/interval.h"
 #include "kernels/core/tensor.h"
 
 namespace rtpurbo {
@@ -28,12 +30,19 @@ struct TrainedTensor {
   Tensor weight;  // f32, flat
   Tensor grad;    // f32, as weight; added to by the stage
   float weight_decay = 0;
-  // The parameters inside, for checkpoints: element `offset` on of the flat
-  // buffer of all ranks, of which this rank holds [begin, begin + size).
+  // The parameters inside, for checkpoints: their elements lie at `offset` on
+  // of a flat buffer that ranks share, of which this one holds [begin, begin +
+  // weight.size()).
   struct Parameter {
     std::string name;
     Shape shape;
     std::int64_t offset = 0;
+    std::optional<Interval> part =
+        std::nullopt;  // lies there; all if not given
+
+    Interval elements() const {
+      return part.value_or(Interval{0, NumElements(shape)});
+    }
   };
   std::vector<Parameter> parameters;
   std::int64_t begin = 0;

@@ -28,7 +28,8 @@ void AddPieces(const ExecContext& ctx, const TrainedTensor& tensor,
                std::vector<Piece>* pieces) {
   const std::int64_t shard_end = tensor.begin + flat.size();
   for (const TrainedTensor::Parameter& parameter : tensor.parameters) {
-    const std::int64_t end = parameter.offset + NumElements(parameter.shape);
+    const Interval elements = parameter.elements();
+    const std::int64_t end = parameter.offset + elements.size();
     const std::int64_t from = std::max(parameter.offset, tensor.begin);
     const std::int64_t to = std::min(end, shard_end);
     if (from >= to) {
@@ -36,8 +37,9 @@ void AddPieces(const ExecContext& ctx, const TrainedTensor& tensor,
     }
     Piece piece;
     piece.device = flat.Slice(from - tensor.begin, to - tensor.begin);
-    piece.part = {prefix + parameter.name, parameter.shape,
-                  from - parameter.offset, to - parameter.offset, piece.device};
+    const std::int64_t first = elements.begin - parameter.offset;
+    piece.part = {prefix + parameter.name, parameter.shape, first + from,
+                  first + to, piece.device};
     if (OnCuda(ctx)) {
       static Device* const kHost =
           Device::Open(DeviceType::kCpu).value().release();

@@ -85,16 +85,16 @@ absl::Status ReadGroup(const SafetensorsFolder& weights,
 // A weight that nothing here reads would change answers without a sign of it.
 absl::Status CheckNothingIsLeft(const SafetensorsFolder& weights,
                                 const std::string& folder,
-                                const Transformer& model) {
+                                const ModelConfig& config) {
   std::set<std::string> known;
-  for (const Transformer::Group& group : model.groups()) {
-    for (const ParameterLayout& parameter : group.layout.parameters) {
+  for (const GroupLayout& group : ModelLayout(config)) {
+    for (const ParameterLayout& parameter : group.parameters) {
       for (const PublishedTensor& tensor : parameter.published) {
         known.insert(tensor.name);
       }
     }
   }
-  if (model.config().tied_head) {
+  if (config.tied_head) {
     known.insert("lm_head.weight");  // some folders hold the copy, too
   }
   for (const std::string& name : weights.names()) {
@@ -145,14 +145,27 @@ absl::StatusOr<ModelConfig> ReadModelConfig(FileSystem& files,
   return ModelConfig::Parse(json, path);
 }
 
+absl::Status CheckExpertAxis(const ModelConfig& config, int num_ranks,
+                             const std::string& folder) {
+  const std::int64_t experts = config.num_experts;
+  if (num_ranks == 1 || (experts > 0 && experts % num_ranks == 0)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "mesh.expert is ", num_ranks, ", but the model in ", folder, " has ",
+      experts, " experts", experts > 0 ? " (not divisible)" : ""));
+}
+
 absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
     const ExecContext& ctx, FileSystem& files, const std::string& folder,
     const Transformer::Options& options) {
   ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(files, folder));
   ASSIGN_OR_RETURN(const SafetensorsFolder weights,
                    SafetensorsFolder::Open(files, folder));
+  RETURN_IF_ERROR(CheckNothingIsLeft(weights, folder, config));
+  const int experts = options.expert == nullptr ? 1 : options.expert->size();
+  RETURN_IF_ERROR(CheckExpertAxis(config, experts, folder));
   auto model = std::make_unique<Transformer>(ctx, std::move(config), options);
-  RETURN_IF_ERROR(CheckNothingIsLeft(weights, folder, *model));
   LoadProgress progress(*model);
   for (const Transformer::Group& group : model->groups()) {
     RETURN_IF_ERROR(ReadGroup(weights, folder, ctx, group));
@@ -162,26 +175,28 @@ absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
 }
 
 std::vector<TrainedTensor> TrainedTensors(const Transformer& model,
-                                          Communicator* replicas) {
+                                          const Replicas& replicas) {
   std::vector<TrainedTensor> tensors;
   for (const Transformer::Group& group : model.groups()) {
     ParamGroup& params = *group.params;
     if (!params.options().trainable) {
       continue;
     }
-    TrainedTensor tensor{group.layout.name,
-                         params.shard(),
-                         params.grad_shard(),
-                         params.options().weight_decay,
-                         {},
-                         0,
-                         replicas};
+    TrainedTensor tensor;
+    tensor.name = group.layout.name;
+    tensor.weight = params.shard();
+    tensor.grad = params.grad_shard();
+    tensor.weight_decay = params.options().weight_decay;
     tensor.begin = params.options().comm->rank() * params.shard().size();
+    tensor.replicas =
+        group.layout.by_expert ? replicas.of_experts : replicas.of_most;
     for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
       const ParameterLayout& parameter = group.layout.parameters[i];
+      const std::int64_t size = NumElements(parameter.shape);
       tensor.parameters.push_back(
           {absl::StrCat(group.layout.name, ".", parameter.name),
-           parameter.shape, params.offset(i)});
+           parameter.whole, params.offset(i),
+           Interval{parameter.begin, parameter.begin + size}});
     }
     tensors.push_back(std::move(tensor));
   }

@@ -36,8 +36,6 @@ class PlanCommand : public Command {
            "Communication is not taken to be hidden behind computation, and "
            "memory that is not the allocator's (libraries, the program) is not "
            "counted.\n"
-           "The expert axis is planned, too, though this version can't run it."
-           "\n"
            "Ends with code 3 if a stage does not fit, and names the smallest "
            "power of two of ranks on which it does.";
   }

@@ -8,6 +8,7 @@
 
 #include "dist/solo_communicator.h"
 #include "dist/thread_communicator.h"
+#include "tests/dist/mesh_shapes.h"
 #include "tests/status_matchers.h"
 
 namespace rtpurbo::testing {
@@ -31,20 +32,6 @@ std::vector<Place> Places(const Place& extents) {
     }
   }
   return places;
-}
-
-std::vector<MeshShape> ShapesOf(int num_ranks) {
-  std::vector<MeshShape> shapes;
-  for (const Place& less_one :
-       Places({num_ranks, num_ranks, num_ranks, num_ranks})) {
-    const MeshShape shape = {less_one[0] + 1, less_one[1] + 1, less_one[2] + 1,
-                             less_one[3] + 1};
-    if (shape.replica * shape.shard * shape.sequence * shape.expert ==
-        num_ranks) {
-      shapes.push_back(shape);
-    }
-  }
-  return shapes;
 }
 
 // A tensor of what all members of `group` say, in their order.
@@ -105,7 +92,7 @@ void ExpectGroups(const ExecContext& ctx, const MeshShape& shape,
     EXPECT_EQ(mesh->along(axis).rank(), place[i]);
   }
   ExpectGroup(ctx, shape, rank, mesh->shard_sequence(), {1, 2});
-  ExpectGroup(ctx, shape, rank, mesh->shard_expert(), {1, 3});
+  ExpectGroup(ctx, shape, rank, mesh->replica_expert(), {0, 3});
   ExpectGroup(ctx, shape, rank, mesh->world(), {0, 1, 2, 3});
   ExpectTeams(ctx, shape, world, mesh->team());
 }
@@ -138,7 +125,7 @@ TEST(MeshTest, OnlyGroupsThatDifferAreMade) {
                      &world));
     EXPECT_EQ(world.stats().of(CommOp::kSplit).num_calls, 2);
     EXPECT_EQ(&mesh->along(MeshAxis::kShard), &mesh->shard_sequence());
-    EXPECT_EQ(&mesh->along(MeshAxis::kShard), &mesh->shard_expert());
+    EXPECT_EQ(&mesh->along(MeshAxis::kReplica), &mesh->replica_expert());
     ASSERT_OK_AND_ASSIGN(const auto flat, Mesh::Create({.shard = 4}, &world));
     EXPECT_EQ(world.stats().of(CommOp::kSplit).num_calls, 2);
     EXPECT_EQ(&flat->along(MeshAxis::kShard), &world);

@@ -4,10 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "data/file_system.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/dist/mesh_shapes.h"
 #include "tests/launch/run_binary.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
@@ -106,6 +108,26 @@ TEST_F(RanksCommandTest, ARunOnSeveralRanksIsThatOnOne) {
   }
 }
 
+// The heads do not depend on the mesh; the labels do on where an expert's rows
+// stand in its product, which an expert axis changes.
+TEST_F(RanksCommandTest, ARunOnEveryMeshOfEightRanksIsThatOnOne) {
+  RunOn(1, "1");
+  for (const MeshShape& shape : ShapesOf(8)) {
+    SCOPED_TRACE(Describe(shape));
+    const std::string out = Describe(shape);
+    RunOn(8, out,
+          {absl::StrCat("mesh.replica=", shape.replica),
+           absl::StrCat("mesh.shard=", shape.shard),
+           absl::StrCat("mesh.sequence=", shape.sequence),
+           absl::StrCat("mesh.expert=", shape.expert)});
+    ExpectSameLosses("1", out);
+    EXPECT_EQ(Digest("1", "heads.textproto"), Digest(out, "heads.textproto"));
+    if (shape.expert == 1) {
+      EXPECT_EQ(Digest("1", "prepare"), Digest(out, "prepare"));
+    }
+  }
+}
+
 // Of the same weights: what one rank has trained.
 TEST_F(RanksCommandTest, RanksAnswerTheSameQuestionsAlike) {
   RunOn(1, "one");
@@ -128,9 +150,9 @@ TEST_F(RanksCommandTest, AStageGoesOnWithAnotherNumberOfRanks) {
 
 TEST_F(RanksCommandTest, AnErrorIsSaidAndEndsAllRanks) {
   const Finished finished = RunBinaryOnRanks(
-      2, Arguments("run", "a", {"mesh.expert=2", "mesh.shard=1"}));
+      3, Arguments("run", "a", {"mesh.expert=3", "mesh.shard=1"}));
   EXPECT_NE(finished.exit_code, 0);
-  EXPECT_THAT(finished.err, HasSubstr("mesh.expert is 2"));
+  EXPECT_THAT(finished.err, HasSubstr("mesh.expert is 3, but the model"));
   const Finished wrong =
       RunBinaryOnRanks(2, Arguments("run", "a", {"mesh.shard=4"}));
   EXPECT_NE(wrong.exit_code, 0);

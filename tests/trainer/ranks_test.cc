@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "dist/mesh.h"
 #include "gtest/gtest.h"
+#include "tests/dist/mesh_shapes.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
 #include "tests/trainer/test_distillation.h"
@@ -67,15 +68,20 @@ class RanksTest : public ::testing::Test {
   // shape_, or all ranks on the shard axis if it is of another number of ranks.
   std::unique_ptr<Mesh> MakeMesh(Communicator& ranks) const {
     const MeshShape shards = {.shard = ranks.size()};
-    const int size = shape_.replica * shape_.shard * shape_.sequence;
-    return Mesh::Create(size == ranks.size() ? shape_ : shards, &ranks).value();
+    return Mesh::Create(NumRanks(shape_) == ranks.size() ? shape_ : shards,
+                        &ranks)
+        .value();
   }
-  // The dense model, and sequences cut over ranks if the mesh does so.
+  // The dense model, experts and sequences cut over ranks if the mesh does so.
   std::unique_ptr<Transformer> Load(const ExecContext& ctx, Mesh& mesh,
                                     const std::set<Role>& trainable) const {
-    return LoadTestModel(
-        ctx, mesh.shard_sequence(), directory_ / "model", trainable,
-        mesh.shape().sequence > 1 ? &mesh.along(MeshAxis::kSequence) : nullptr);
+    const auto along = [&](MeshAxis axis) {
+      Communicator& comm = mesh.along(axis);
+      return comm.size() > 1 ? &comm : nullptr;
+    };
+    return LoadTestModel(ctx, mesh.shard_sequence(), directory_ / "model",
+                         trainable, along(MeshAxis::kSequence),
+                         along(MeshAxis::kExpert));
   }
   // One rank of a stage 2 run with its checkpoints in `folder`.
   void Distill(const ExecContext& ctx, Communicator& ranks,
@@ -102,7 +108,8 @@ class RanksTest : public ::testing::Test {
     options.held_out = options.train;
     options.held_out_labels = labels;
     options.num_held_out = 3;
-    options.replicas = &mesh->along(MeshAxis::kReplica);
+    options.replicas = {&mesh->replica_expert(),
+                        &mesh->along(MeshAxis::kReplica)};
     options.recompute = recompute_;
     SelfDistillation stage(*student, options);
     Run(ctx, *mesh, folder, stage, outcome);
@@ -199,34 +206,55 @@ TEST_F(RanksTest, ReplicasOfShardsTrainAsOneRankDoes) {
   ExpectSameLosses(one, RunOn(4, &RanksTest::Distill, "2x2"));
 }
 
-const std::vector<MeshShape>& ShapesThatCutSequences() {
+// Some that cut sequences, experts, or both.
+const std::vector<MeshShape>& ShapesThatCut() {
   static const auto& shapes = *new std::vector<MeshShape>{
       {.sequence = 2},
       {.shard = 2, .sequence = 2},
       {.sequence = 4},
       {.replica = 2, .sequence = 2},
+      {.expert = 2},
+      {.shard = 2, .expert = 2},
+      {.expert = 4},
+      {.replica = 2, .expert = 2},
+      {.sequence = 2, .expert = 2},
   };
   return shapes;
 }
 
-TEST_F(RanksTest, DistillationOverPartsOfSequencesIsThatOnOneRank) {
+TEST_F(RanksTest, DistillationOfPartsIsThatOnOneRank) {
   const Outcome one = RunOn(1, &RanksTest::Distill, "1");
-  for (const MeshShape& shape : ShapesThatCutSequences()) {
+  for (const MeshShape& shape : ShapesThatCut()) {
     SCOPED_TRACE(Describe(shape));
     shape_ = shape;
     recompute_ = !recompute_;
-    ExpectSameLosses(one, RunOn(shape.replica * shape.shard * shape.sequence,
-                                &RanksTest::Distill, Describe(shape)));
+    ExpectSameLosses(
+        one, RunOn(NumRanks(shape), &RanksTest::Distill, Describe(shape)));
   }
 }
 
-TEST_F(RanksTest, AlignmentOverPartsOfSequencesIsThatOnOneRank) {
+TEST_F(RanksTest, AlignmentOfPartsIsThatOnOneRank) {
   const Outcome one = RunOn(1, &RanksTest::Align, "1");
-  for (const MeshShape& shape : ShapesThatCutSequences()) {
+  for (const MeshShape& shape : ShapesThatCut()) {
     SCOPED_TRACE(Describe(shape));
     shape_ = shape;
-    ExpectSameLosses(one, RunOn(shape.replica * shape.shard * shape.sequence,
-                                &RanksTest::Align, Describe(shape)));
+    ExpectSameLosses(
+        one, RunOn(NumRanks(shape), &RanksTest::Align, Describe(shape)));
+  }
+}
+
+TEST_F(RanksTest, EveryMeshOfEightRanksIsThatOfOne) {
+  const Outcome aligned = RunOn(1, &RanksTest::Align, "align");
+  const Outcome distilled = RunOn(1, &RanksTest::Distill, "distill");
+  const std::vector<MeshShape> shapes = ShapesOf(8);
+  ASSERT_EQ(shapes.size(), 20U);
+  for (const MeshShape& shape : shapes) {
+    SCOPED_TRACE(Describe(shape));
+    shape_ = shape;
+    recompute_ = !recompute_;
+    ExpectSameLosses(aligned, RunOn(8, &RanksTest::Align,
+                                    absl::StrCat("align ", Describe(shape))));
+    ExpectSameLosses(distilled, RunOn(8, &RanksTest::Distill, Describe(shape)));
   }
 }
 
@@ -274,6 +302,7 @@ TEST_F(RanksTest, ARunGoesOnWithAnotherNumberOfRanks) {
   shape_ = {.shard = 2, .sequence = 2};
   RunOn(4, &RanksTest::Distill, "cut");
   fails_at_ = -1;
+  shape_ = {.expert = 2};
   const Outcome rest = RunOn(2, &RanksTest::Distill, "cut");
   EXPECT_EQ(rest.resumed_after, 4);
   Outcome expected;

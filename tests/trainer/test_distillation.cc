@@ -12,12 +12,14 @@ std::unique_ptr<Transformer> LoadTestModel(const ExecContext& ctx,
                                            Communicator& comm,
                                            const std::string& dir,
                                            const std::set<Role>& trainable,
-                                           Communicator* sequence) {
+                                           Communicator* sequence,
+                                           Communicator* expert) {
   Transformer::Options options;
   options.max_positions = 256;
   options.trainable = trainable;
   options.comm = &comm;
   options.sequence = sequence;
+  options.expert = expert;
   return LoadTransformer(ctx, RealFileSystem(), dir, options).value();
 }
 

@@ -16,12 +16,13 @@
 namespace rtpurbo::testing {
 
 // The model in `dir`, shared by the ranks of `comm`. Those of `sequence`, if it
-// is not null, share the rows of sequences.
+// is not null, share the rows of sequences; those of `expert` the experts.
 std::unique_ptr<Transformer> LoadTestModel(const ExecContext& ctx,
                                            Communicator& comm,
                                            const std::string& dir,
                                            const std::set<Role>& trainable,
-                                           Communicator* sequence = nullptr);
+                                           Communicator* sequence = nullptr,
+                                           Communicator* expert = nullptr);
 
 // Head 2 of layer 0 and head 0 of layer 1 retrieve; window 8, 2 sinks.
 HeadMap TestMap(const ModelConfig& config);

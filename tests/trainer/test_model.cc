@@ -24,7 +24,7 @@ constexpr char kConfig[] = R"({
  "num_attention_heads": 4,
  "num_key_value_heads": 2,
  "head_dim": 16,
- "num_experts": 4,
+ "num_experts": 8,
  "num_experts_per_tok": 2,
  "moe_intermediate_size": 8,
  "norm_topk_prob": true,
@@ -40,15 +40,8 @@ constexpr std::size_t kTextBytes = 60'000;
 // Norms near 1, other weights of a size that makes attention uneven.
 void WriteWeights(const std::string& dir, std::uint64_t seed) {
   const ModelConfig config = ModelConfig::Parse(kConfig, "config.json").value();
-  std::vector<GroupLayout> groups = {EmbeddingLayout(config),
-                                     FinalNormLayout(config)};
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
-    for (GroupLayout& group : BlockLayout(config, layer)) {
-      groups.push_back(std::move(group));
-    }
-  }
   std::vector<SafetensorsSpec> specs;
-  for (const GroupLayout& group : groups) {
+  for (const GroupLayout& group : ModelLayout(config)) {
     for (const ParameterLayout& parameter : group.parameters) {
       for (const PublishedTensor& tensor : parameter.published) {
         specs.push_back({tensor.name, kSafetensorsBF16, tensor.shape});

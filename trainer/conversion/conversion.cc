@@ -107,8 +107,14 @@ absl::StatusOr<std::unique_ptr<Conversion>> Conversion::Open(
     return files.WriteFileAtomically(JoinPath(out, "run.textproto"),
                                      ResolvedText(kept));
   };
+  const MeshShape shape = ShapeOf(run.mesh());
+  if (shape.expert > 1) {
+    const std::string& model = run.model().path();
+    ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(files, model));
+    RETURN_IF_ERROR(CheckExpertAxis(config, shape.expert, model));
+  }
   RETURN_IF_ERROR(OnFirstRank(ctx, ranks, make_folder));
-  ASSIGN_OR_RETURN(auto mesh, MakeRunMesh(run.mesh(), ranks));
+  ASSIGN_OR_RETURN(auto mesh, Mesh::Create(shape, &ranks));
   ranks.set_timeout(kStageTimeout);
   return std::unique_ptr<Conversion>(
       new Conversion(ctx, files, std::move(mesh), run, out, control));

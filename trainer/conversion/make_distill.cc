@@ -33,7 +33,7 @@ SelfDistillation::Options OptionsOf(RunContext& run, const SparseMode& mode,
   options.held_out = HeldOutSequences(stream);
   options.held_out_labels = HeldOutLabels(run.ctx(), labels, distill.top_k());
   options.num_held_out = distill.held_out_sequences();
-  options.replicas = &run.replicas();
+  options.replicas = run.replicas();
   return options;
 }
 

@@ -107,6 +107,9 @@ Transformer::Options RunContext::ModelOptions(const std::set<Role>& trainable,
   options.comm = sharing_ == Sharing::kNothing
                      ? static_cast<Communicator*>(&solo_)
                      : &mesh_->shard_sequence();
+  if (sharing_ != Sharing::kNothing && mesh_->shape().expert > 1) {
+    options.expert = &mesh_->along(MeshAxis::kExpert);
+  }
   if (sharing_ == Sharing::kWeightsAndRows && mesh_->shape().sequence > 1) {
     options.sequence = &mesh_->along(MeshAxis::kSequence);
   }

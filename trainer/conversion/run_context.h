@@ -29,6 +29,7 @@
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
 #include "trainer/run_control.h"
+#include "trainer/trained_model.h"
 
 namespace rtpurbo {
 
@@ -51,7 +52,9 @@ class RunContext {
   // All ranks of the run.
   Communicator& ranks() { return mesh_->world(); }
   // Those that hold the same part of a model that is shared.
-  Communicator& replicas() { return mesh_->along(MeshAxis::kReplica); }
+  Replicas replicas() {
+    return {&mesh_->replica_expert(), &mesh_->along(MeshAxis::kReplica)};
+  }
   // Between two pieces of work of a stage: OK, or Cancelled if the run was
   // asked to stop.
   absl::Status MayGoOn(absl::string_view stage) const;

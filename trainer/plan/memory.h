@@ -8,8 +8,8 @@
 //   grads     P/n of 4 bytes if it trains; over several ranks also a whole
 //             block's, and the largest shard's sum
 //   moments   P/n of 8 bytes if it trains
-// All is shared over shard x sequence; but with an expert axis a rank has its
-// part of the experts alone, shared over shard.
+// All is shared over shard x sequence; with an expert axis P of the experts are
+// those that a rank has.
 //
 // Activations that a block keeps for its backward pass (autograd/ops), in
 // elements a token; D, H, G, C, K and F as everywhere:

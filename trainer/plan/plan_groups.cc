@@ -11,15 +11,12 @@ PlanGroup GroupOf(const PlanCase& one, const GroupLayout& layout,
   group.role = layout.role;
   group.block = block;
   group.trainable = one.trainable.count(layout.role) > 0;
-  const bool by_expert =
-      layout.role == Role::kExperts && one.mesh.expert > 1 && block >= 0 &&
-      one.config.is_moe_layer[static_cast<std::size_t>(block)];
-  group.ranks = by_expert ? one.mesh.shard
-                          : std::int64_t{one.mesh.shard} * one.mesh.sequence;
+  group.ranks = std::int64_t{one.mesh.shard} * one.mesh.sequence;
+  group.replicas =
+      std::int64_t{one.mesh.replica} * (layout.by_expert ? 1 : one.mesh.expert);
   std::vector<std::int64_t> sizes;
   for (const ParameterLayout& parameter : layout.parameters) {
-    const std::int64_t elements = NumElements(parameter.shape);
-    sizes.push_back(by_expert ? elements / one.mesh.expert : elements);
+    sizes.push_back(NumElements(parameter.shape));
   }
   group.gathered = ParamGroup::PaddedSize(sizes, group.ranks);
   group.shard = group.gathered / group.ranks;
@@ -32,7 +29,8 @@ std::vector<PlanGroup> GroupsOf(const PlanCase& one) {
   std::vector<PlanGroup> groups = {
       GroupOf(one, EmbeddingLayout(one.config), -1)};
   for (std::int64_t layer = 0; layer < one.config.num_layers; ++layer) {
-    for (const GroupLayout& layout : BlockLayout(one.config, layer)) {
+    for (const GroupLayout& layout :
+         BlockLayout(one.config, layer, {0, one.mesh.expert})) {
       groups.push_back(GroupOf(one, layout, layer));
     }
   }

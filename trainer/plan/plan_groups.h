@@ -16,6 +16,7 @@ struct PlanGroup {
   std::int64_t block = 0;  // -1: outside the blocks
   bool trainable = false;
   std::int64_t ranks = 1;     // that share it
+  std::int64_t replicas = 1;  // that hold the same part of it
   std::int64_t gathered = 0;  // elements of a rank in use
   std::int64_t shard = 0;     // and between uses
   std::int64_t uses = 1;      // gathers of a forward pass

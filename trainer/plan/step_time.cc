@@ -82,10 +82,6 @@ double ShardSeconds(const PlanCase& one, const configs::Machine& machine) {
     if (group.ranks == 1 || (!backward && group.role == Role::kHead)) {
       continue;
     }
-    const std::int64_t stride =
-        group.ranks == one.mesh.shard
-            ? std::int64_t{one.mesh.sequence} * one.mesh.expert
-            : one.mesh.expert;
     const double times = D(group.uses) * (backward ? 2 : 1);
     double bytes = D(group.gathered) * D(SizeOf(one.dtype)) * times;
     double calls = times;
@@ -93,21 +89,21 @@ double ShardSeconds(const PlanCase& one, const configs::Machine& machine) {
       bytes += D(group.gathered) * 4 * D(group.uses);
       calls += D(group.uses);
     }
-    seconds +=
-        bytes * Outside(group.ranks) / LinkRate(machine, group.ranks, stride) +
-        calls * machine.call_seconds();
+    seconds += bytes * Outside(group.ranks) /
+                   LinkRate(machine, group.ranks, one.mesh.expert) +
+               calls * machine.call_seconds();
   }
   return seconds * D(one.micro_batches());
 }
 
 double ReplicaSeconds(const PlanCase& one, const configs::Machine& machine) {
-  const std::int64_t n = one.mesh.replica;
-  if (n == 1 || one.stage == PlanStage::kAlign) {
-    return 0;  // the projections of alignment are small
+  if (one.stage == PlanStage::kAlign) {
+    return 0;  // its projections are small
   }
   double seconds = 0;
   for (const PlanGroup& group : GroupsOf(one)) {
-    if (group.trainable) {
+    const std::int64_t n = group.replicas;
+    if (group.trainable && n > 1) {
       seconds += 2 * Outside(n) * D(group.shard) * 4 /
                      LinkRate(machine, n, one.num_ranks() / n) +
                  machine.call_seconds();

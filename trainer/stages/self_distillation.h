@@ -18,6 +18,7 @@
 #include "model/transformer.h"
 #include "trainer/sequences.h"
 #include "trainer/stage.h"
+#include "trainer/trained_model.h"
 
 namespace rtpurbo {
 
@@ -32,7 +33,7 @@ class SelfDistillation : public Stage {
     SequenceAt held_out;
     LabelsAt held_out_labels;
     std::int64_t num_held_out = 16;
-    Communicator* replicas = nullptr;  // ranks that hold the same shards
+    Replicas replicas;
   };
 
   // `model` must outlive the stage and is trained in place.
