@@ -45,6 +45,19 @@ absl::StatusOr<std::vector<std::vector<double>>> GatherNumbers(
   return numbers;
 }
 
+// Takes the results of a round, the pieces from `first` on. In its last round a
+// rank beyond `end` made one of them again.
+absl::Status TakeRound(const OrderedWork& work, std::int64_t first,
+                       std::int64_t end,
+                       const std::vector<std::string>& results) {
+  const std::int64_t count =
+      std::min(end - first, static_cast<std::int64_t>(results.size()));
+  for (std::int64_t k = 0; k < count; ++k) {
+    RETURN_IF_ERROR(work.take(first + k, results[static_cast<std::size_t>(k)]));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> GatherBytes(const ExecContext& ctx,
@@ -182,15 +195,8 @@ absl::Status ShareOutInOrder(const ExecContext& ctx, Communicator& comm,
     const std::int64_t mine = std::min(first + comm.rank(), end - 1);
     ASSIGN_OR_RETURN(const std::vector<std::string> results,
                      GatherResults(ctx, comm, work.make(mine)));
-    const auto take = [&]() -> absl::Status {
-      for (std::int64_t i = first; i < std::min(first + comm.size(), end);
-           ++i) {
-        RETURN_IF_ERROR(
-            work.take(i, results[static_cast<std::size_t>(i - first)]));
-      }
-      return absl::OkStatus();
-    };
-    RETURN_IF_ERROR(OnFirstRank(ctx, comm, take));
+    RETURN_IF_ERROR(OnFirstRank(
+        ctx, comm, [&] { return TakeRound(work, first, end, results); }));
   }
   return absl::OkStatus();
 }

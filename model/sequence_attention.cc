@@ -23,6 +23,16 @@ bool Contains(const Intervals& intervals, std::int64_t position) {
       });
 }
 
+// Calls fn(position) for each position, in order.
+template <typename Fn>
+void ForEachPosition(const Intervals& intervals, Fn fn) {
+  for (const Interval& interval : intervals) {
+    for (std::int64_t i = interval.begin; i < interval.end; ++i) {
+      fn(i);
+    }
+  }
+}
+
 // Calls fn(row, position, head) for what `owner` gives to `user`: row counts
 // the owner's positions.
 template <typename Fn>
@@ -31,17 +41,48 @@ void ForEachKeyRow(const SequenceShard& shard, const KeyNeeds& needs,
   const Intervals whole = KeysOf(shard, needs, wanted, user, true);
   const Intervals local = KeysOf(shard, needs, wanted, user, false);
   std::int64_t row = 0;
-  for (const Interval& interval : shard.rows(owner)) {
-    for (std::int64_t i = interval.begin; i < interval.end; ++i, ++row) {
-      const bool is_whole = Contains(whole, i);
-      const bool is_local = Contains(local, i);
-      for (std::size_t g = 0; g < needs.whole_G.size(); ++g) {
-        if (needs.whole_G[g] ? is_whole : is_local) {
-          fn(row, i, static_cast<std::int64_t>(g));
-        }
+  ForEachPosition(shard.rows(owner), [&](std::int64_t i) {
+    const bool is_whole = Contains(whole, i);
+    const bool is_local = Contains(local, i);
+    for (std::size_t g = 0; g < needs.whole_G.size(); ++g) {
+      if (needs.whole_G[g] ? is_whole : is_local) {
+        fn(row, i, static_cast<std::int64_t>(g));
       }
     }
+    ++row;
+  });
+}
+
+// The rows [position, head] of the heads that are whole or are not, where
+// row_NG says of each row where it is.
+std::vector<std::int32_t> RowsOfKeys(const KeyNeeds& needs,
+                                     const Intervals& positions, bool whole,
+                                     const std::vector<std::int32_t>& row_NG) {
+  const std::size_t G = needs.whole_G.size();
+  std::vector<std::int32_t> rows;
+  ForEachPosition(positions, [&](std::int64_t i) {
+    for (std::size_t g = 0; g < G; ++g) {
+      if (needs.whole_G[g] == whole) {
+        rows.push_back(row_NG[Index(i) * G + g]);
+      }
+    }
+  });
+  return rows;
+}
+
+// The rows of some of H heads for n positions from `first` on, where [T, H, C]
+// are rows of width C.
+std::vector<std::int32_t> RowsOfHeads(std::int64_t first, std::int64_t n,
+                                      std::int64_t H,
+                                      const std::vector<std::int32_t>& heads) {
+  std::vector<std::int32_t> rows;
+  rows.reserve(Index(n) * heads.size());
+  for (std::int64_t t = first; t < first + n; ++t) {
+    for (const std::int32_t head : heads) {
+      rows.push_back(static_cast<std::int32_t>(t * H + head));
+    }
   }
+  return rows;
 }
 
 Tensor I32(const ExecContext& ctx, const std::vector<std::int32_t>& values) {
@@ -82,12 +123,10 @@ ForwardInput CutSequence(const ExecContext& ctx,
                             comm->size());
   std::vector<std::int32_t> ids;
   std::vector<std::int32_t> positions;
-  for (const Interval& interval : shard.rows(comm->rank())) {
-    for (std::int64_t i = interval.begin; i < interval.end; ++i) {
-      ids.push_back(tokens[Index(i)]);
-      positions.push_back(static_cast<std::int32_t>(i));
-    }
-  }
+  ForEachPosition(shard.rows(comm->rank()), [&](std::int64_t i) {
+    ids.push_back(tokens[Index(i)]);
+    positions.push_back(static_cast<std::int32_t>(i));
+  });
   ForwardInput input;
   input.id_T = I32(ctx, ids);
   input.position_T = I32(ctx, positions);
@@ -143,21 +182,11 @@ ops::RowTrade KeyTrade(const SequenceShard& shard, const KeyNeeds& needs,
                   });
     trade.receive_rows.push_back(num_received - before);
   }
-  const auto add_result = [&](const Intervals& positions, bool whole) {
-    std::vector<std::int32_t>& rows = trade.results.emplace_back();
-    for (const Interval& interval : positions) {
-      for (std::int64_t i = interval.begin; i < interval.end; ++i) {
-        for (std::int64_t g = 0; g < G; ++g) {
-          if (needs.whole_G[Index(g)] == whole) {
-            rows.push_back(received[Index(i * G + g)]);
-          }
-        }
-      }
-    }
-  };
-  add_result(KeysOf(shard, needs, wanted, rank, true), true);
+  trade.results.push_back(RowsOfKeys(
+      needs, KeysOf(shard, needs, wanted, rank, true), true, received));
   for (int i = 0; i < SequenceShard::kChunks; ++i) {
-    add_result(Halo(needs, shard.queries(rank, i, wanted)), false);
+    trade.results.push_back(RowsOfKeys(
+        needs, Halo(needs, shard.queries(rank, i, wanted)), false, received));
   }
   return trade;
 }
@@ -226,14 +255,9 @@ Var SequenceKeys::AttendPart(Tape& tape, const AttentionPattern& pattern,
   Var q_THC = ops::Rows(tape, call_.q_THC, first, first + T);
   const auto H = static_cast<std::int64_t>(heads.size());
   if (H < shape[1]) {
-    std::vector<std::int32_t> rows;
-    for (std::int64_t t = 0; t < T; ++t) {
-      for (const std::int32_t head : heads) {
-        rows.push_back(static_cast<std::int32_t>(t * shape[1] + head));
-      }
-    }
     const Var picked =
-        ops::PickRows(tape, HeadRows(tape, q_THC), I32(tape.ctx(), rows));
+        ops::PickRows(tape, HeadRows(tape, q_THC),
+                      I32(tape.ctx(), RowsOfHeads(0, T, shape[1], heads)));
     q_THC = ops::Reshape(tape, picked, {T, H, shape[2]});
   }
   const Var k_NGC = PartOf(tape, k_, chunk, whole);
@@ -261,11 +285,9 @@ Var SequenceKeys::Attend(Tape& tape, const AttentionPattern& pattern,
       }
       parts.push_back(
           HeadRows(tape, AttendPart(tape, *sub, heads, chunk, whole)));
-      const std::int64_t first = first_row(chunk);
-      for (std::int64_t t = first; t < first + queries(chunk).size(); ++t) {
-        for (const std::int32_t head : heads) {
-          place[Index(t * H + head)] = next++;
-        }
+      for (const std::int32_t row :
+           RowsOfHeads(first_row(chunk), queries(chunk).size(), H, heads)) {
+        place[Index(row)] = next++;
       }
     }
   }

@@ -66,7 +66,16 @@ TEST(TradeRowsTest, EachRankGetsTheRowsThatOthersSend) {
 }
 
 // Rank q gives the gradient 2^q to each row of its first result and 16 to each
-// of its second one, which is rank 0's row 0 twice.
+// of its second one, which is rank 0's row 0 twice: a row's gradient is this.
+float GradientOfRow(int rank, int row) {
+  float sum = 0;
+  for (int user = row; user < 3; ++user) {
+    sum += static_cast<float>(1 << user);
+    sum += rank == 0 && row == 0 ? 32 : 0;
+  }
+  return sum;
+}
+
 TEST(TradeRowsTest, GradientsOfAllRanksGoToTheOwner) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     RunCpuRanks(3, [dtype](const ExecContext& ctx, Communicator& comm) {
@@ -90,12 +99,7 @@ TEST(TradeRowsTest, GradientsOfAllRanksGoToTheOwner) {
       tape.Backward(joined, seed.value());
       std::vector<float> expected;
       for (int i = 0; i < 3; ++i) {
-        float sum = 0;
-        for (int user = i; user < 3; ++user) {
-          sum += static_cast<float>(1 << user);
-          sum += comm.rank() == 0 && i == 0 ? 32 : 0;
-        }
-        expected.insert(expected.end(), kWidth, sum);
+        expected.insert(expected.end(), kWidth, GradientOfRow(comm.rank(), i));
       }
       EXPECT_EQ(x.grad().dtype(), dtype);
       EXPECT_EQ(ToFloats(ctx, x.grad()), expected);
@@ -130,8 +134,9 @@ TEST(TradeRowsTest, OnlyRowsForOthersTravelAndARankWithoutLossTakesPart) {
     const std::vector<Var> y =
         ops::TradeRows(tape, comm, SomeTrade(comm.rank()), x);
     const std::int64_t row_bytes = kWidth * 2;
-    const std::int64_t sent = 6 - (comm.rank() + 1);
-    const std::int64_t received = 2 * (comm.rank() + 1);
+    const std::int64_t from_each = comm.rank() + 1;
+    const std::int64_t sent = 6 - from_each;
+    const std::int64_t received = 2 * from_each;
     const CommStats::Entry forward = comm.stats().of(CommOp::kAllToAll);
     EXPECT_EQ(forward.bytes_sent, sent * row_bytes);
     EXPECT_EQ(forward.bytes_received, received * row_bytes);

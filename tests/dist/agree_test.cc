@@ -102,6 +102,16 @@ TEST(AgreeTest, SumsAreTakenInRankOrder) {
   });
 }
 
+// Calls fn(ranks, pieces).
+template <typename Fn>
+void ForAllSizes(Fn fn) {
+  for (const int size : {1, 2, 4}) {
+    for (const std::int64_t n : {0, 1, 2, 5, 8}) {
+      fn(size, n);
+    }
+  }
+}
+
 // Pieces with a collective inside, by teams of neighbours. Each rank of a team
 // says its share: the others 1 each, the first one the rest.
 void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
@@ -132,15 +142,13 @@ void ExpectSharedOut(const ExecContext& ctx, Communicator& comm,
 
 // Nobody waits for ever, whatever the numbers, and each piece counts once.
 TEST(AgreeTest, PiecesAreSharedOutAndComeBackInOrder) {
-  for (const int size : {1, 2, 4}) {
-    for (const std::int64_t n : {0, 1, 2, 5, 8}) {
-      RunCpuRanks(size, [=](const ExecContext& ctx, Communicator& comm) {
-        for (int ranks = 1; ranks <= size; ranks *= 2) {
-          ExpectSharedOut(ctx, comm, ranks, n);
-        }
-      });
-    }
-  }
+  ForAllSizes([](int size, std::int64_t n) {
+    RunCpuRanks(size, [=](const ExecContext& ctx, Communicator& comm) {
+      for (int ranks = 1; ranks <= size; ranks *= 2) {
+        ExpectSharedOut(ctx, comm, ranks, n);
+      }
+    });
+  });
 }
 
 // Pieces [begin, end) are made by all and taken, once and in order, by rank 0.
@@ -171,38 +179,36 @@ void ExpectTakenInOrder(const ExecContext& ctx, Communicator& comm,
 }
 
 TEST(AgreeTest, OneRankTakesInOrderWhatAllMake) {
-  for (const int size : {1, 2, 4}) {
-    for (const std::int64_t n : {0, 1, 2, 5, 8}) {
-      RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
-        ExpectTakenInOrder(ctx, comm, 3, 3 + n);
-      });
-    }
-  }
+  ForAllSizes([](int size, std::int64_t n) {
+    RunCpuRanks(size, [n](const ExecContext& ctx, Communicator& comm) {
+      ExpectTakenInOrder(ctx, comm, 3, 3 + n);
+    });
+  });
+}
+
+// Work that fails to make one piece and to take another.
+OrderedWork FailingWork(std::int64_t make_fails, std::int64_t take_fails) {
+  const auto fails_at = [](std::int64_t i, std::int64_t k) {
+    return k == i ? absl::NotFoundError(absl::StrCat("no ", i))
+                  : absl::OkStatus();
+  };
+  return {[=](std::int64_t i) -> absl::StatusOr<std::string> {
+            RETURN_IF_ERROR(fails_at(make_fails, i));
+            return std::string();
+          },
+          [=](std::int64_t i, absl::string_view) {
+            return fails_at(take_fails, i);
+          }};
 }
 
 TEST(AgreeTest, ErrorsOfMakingAndTakingAreEveryRanks) {
   RunCpuRanks(3, [](const ExecContext& ctx, Communicator& comm) {
-    const auto fails_at = [](std::int64_t i) {
-      return [i](std::int64_t k) {
-        return k == i ? absl::NotFoundError("no " + std::to_string(i))
-                      : absl::OkStatus();
-      };
-    };
-    const auto run = [&](std::int64_t make_fails, std::int64_t take_fails) {
-      return ShareOutInOrder(
-          ctx, comm, 0, 7,
-          {[&](std::int64_t i) -> absl::StatusOr<std::string> {
-             RETURN_IF_ERROR(fails_at(make_fails)(i));
-             return std::string();
-           },
-           [&](std::int64_t i, absl::string_view) {
-             return fails_at(take_fails)(i);
-           }});
-    };
-    EXPECT_THAT(run(4, -1), StatusIs(absl::StatusCode::kNotFound,
-                                     HasSubstr("rank 1: no 4")));
-    EXPECT_THAT(run(-1, 5), StatusIs(absl::StatusCode::kNotFound,
-                                     HasSubstr("rank 0: no 5")));
+    EXPECT_THAT(
+        ShareOutInOrder(ctx, comm, 0, 7, FailingWork(4, -1)),
+        StatusIs(absl::StatusCode::kNotFound, HasSubstr("rank 1: no 4")));
+    EXPECT_THAT(
+        ShareOutInOrder(ctx, comm, 0, 7, FailingWork(-1, 5)),
+        StatusIs(absl::StatusCode::kNotFound, HasSubstr("rank 0: no 5")));
   });
 }
 

@@ -81,6 +81,7 @@ std::vector<std::pair<int, pid_t>> RanksWith(const std::string& argument) {
     CHECK(file >= 0 && dup2(file, fd) >= 0) << name;
   }
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (const std::string& word : words) {
     arguments.push_back(const_cast<char*>(word.c_str()));
   }

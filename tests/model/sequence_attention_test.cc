@@ -308,63 +308,75 @@ AttentionCall CallOn(const ExecContext& ctx, const SequencePart& part,
   return call;
 }
 
+bool Nowhere(std::int64_t /*position*/, std::int64_t /*kv_head*/) {
+  return false;
+}
+
+template <typename Fn>
+std::vector<float> Attend(const ExecContext& ctx, const SequencePart& part,
+                          const kernels::AttentionPattern& pattern, Fn spoilt) {
+  Tape tape(ctx, Tape::Mode::kOff);
+  const AttentionCall call = CallOn(ctx, part, kTokens, spoilt);
+  return ToFloats(
+      ctx, SequenceKeys(tape, call, pattern).Attend(tape, pattern).value());
+}
+
 // NaN in every key that a rank's queries do not see, on whatever rank it lies,
 // changes no bit of that rank's output.
+void ExpectReadsItsHaloOnly(const ExecContext& ctx, Communicator& comm,
+                            bool dense, int victim) {
+  const SequencePart part{SequenceShard(kTokens, 4), &comm, kTokens};
+  const kernels::AttentionPattern pattern = SomePattern(dense);
+  const KeyNeeds needs = NeedsOf(pattern, kG);
+  const auto is_far = [&](std::int64_t i, std::int64_t g) {
+    const bool whole = needs.whole_G[static_cast<std::size_t>(g)];
+    return Intersection({{i, i + 1}},
+                        KeysOf(part.shard, needs, kTokens, victim, whole))
+        .empty();
+  };
+  const std::vector<float> clean = Attend(ctx, part, pattern, Nowhere);
+  const std::vector<float> spoilt = Attend(ctx, part, pattern, is_far);
+  if (comm.rank() == victim) {
+    EXPECT_EQ(spoilt, clean);  // NaN equals nothing
+  }
+}
+
 TEST(SequenceKeysTest, KeysOutsideOfTheHaloAreNotRead) {
   for (const bool dense : {false, true}) {
     for (int victim = 0; victim < 4; ++victim) {
-      RunCpuRanks(4, [&](const ExecContext& ctx, Communicator& comm) {
-        const SequencePart part{SequenceShard(kTokens, 4), &comm, kTokens};
-        const kernels::AttentionPattern pattern = SomePattern(dense);
-        const KeyNeeds needs = NeedsOf(pattern, kG);
-        const auto is_far = [&](std::int64_t i, std::int64_t g) {
-          return Intersection(
-                     {{i, i + 1}},
-                     KeysOf(part.shard, needs, kTokens, victim,
-                            needs.whole_G[static_cast<std::size_t>(g)]))
-              .empty();
-        };
-        const auto attend = [&](const auto& spoilt) {
-          Tape tape(ctx, Tape::Mode::kOff);
-          const AttentionCall call = CallOn(ctx, part, kTokens, spoilt);
-          return ToFloats(
-              ctx,
-              SequenceKeys(tape, call, pattern).Attend(tape, pattern).value());
-        };
-        const std::vector<float> clean =
-            attend([](std::int64_t, std::int64_t) { return false; });
-        const std::vector<float> spoilt = attend(is_far);
-        if (comm.rank() == victim) {
-          EXPECT_EQ(spoilt, clean);  // NaN equals nothing
-        }
+      RunCpuRanks(4, [=](const ExecContext& ctx, Communicator& comm) {
+        ExpectReadsItsHaloOnly(ctx, comm, dense, victim);
       });
     }
   }
 }
 
+// Forth, and the gradients of both back.
+void ExpectBytesOfTheFormula(const ExecContext& ctx, Communicator& comm,
+                             bool dense, std::int64_t wanted) {
+  const SequencePart part{SequenceShard(kTokens, 4), &comm, wanted};
+  const kernels::AttentionPattern pattern = SomePattern(dense);
+  Tape tape(ctx);
+  const AttentionCall call = CallOn(ctx, part, wanted, Nowhere);
+  const Var o = SequenceKeys(tape, call, pattern).Attend(tape, pattern);
+  const KeyNeeds needs = NeedsOf(pattern, kG);
+  constexpr std::int64_t kRowBytes = 2 * kC * 4;  // keys and values
+  const std::int64_t sent =
+      kRowBytes * NumKeyRowsSent(part.shard, needs, wanted, comm.rank());
+  const std::int64_t received =
+      kRowBytes * NumKeyRowsReceived(part.shard, needs, wanted, comm.rank());
+  EXPECT_EQ(comm.stats().total().bytes_sent, sent);
+  EXPECT_EQ(comm.stats().total().bytes_received, received);
+  tape.Backward(o, o.value());
+  EXPECT_EQ(comm.stats().total().bytes_sent, sent + received);
+  EXPECT_EQ(comm.stats().total().bytes_received, sent + received);
+}
+
 TEST(SequenceKeysTest, BytesOnTheWireAreThoseOfTheFormula) {
   for (const bool dense : {false, true}) {
     for (const std::int64_t wanted : {kTokens, std::int64_t{7}}) {
-      RunCpuRanks(4, [&](const ExecContext& ctx, Communicator& comm) {
-        const SequencePart part{SequenceShard(kTokens, 4), &comm, wanted};
-        const kernels::AttentionPattern pattern = SomePattern(dense);
-        Tape tape(ctx);
-        const AttentionCall call =
-            CallOn(ctx, part, wanted,
-                   [](std::int64_t, std::int64_t) { return false; });
-        const Var o = SequenceKeys(tape, call, pattern).Attend(tape, pattern);
-        const KeyNeeds needs = NeedsOf(pattern, kG);
-        constexpr std::int64_t kRowBytes = 2 * kC * 4;  // keys and values
-        const std::int64_t sent =
-            kRowBytes * NumKeyRowsSent(part.shard, needs, wanted, comm.rank());
-        const std::int64_t received =
-            kRowBytes *
-            NumKeyRowsReceived(part.shard, needs, wanted, comm.rank());
-        EXPECT_EQ(comm.stats().total().bytes_sent, sent);
-        EXPECT_EQ(comm.stats().total().bytes_received, received);
-        tape.Backward(o, o.value());
-        EXPECT_EQ(comm.stats().total().bytes_sent, sent + received);
-        EXPECT_EQ(comm.stats().total().bytes_received, sent + received);
+      RunCpuRanks(4, [=](const ExecContext& ctx, Communicator& comm) {
+        ExpectBytesOfTheFormula(ctx, comm, dense, wanted);
       });
     }
   }

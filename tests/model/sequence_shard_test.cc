@@ -5,6 +5,7 @@
 #include "model/sequence_shard.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <vector>
 
@@ -74,46 +75,70 @@ TEST(SequenceShardTest, CausalWorkIsBalanced) {
   }
 }
 
+// The positions of a rank's queries, of the last `wanted`.
+Positions QueriesOf(const SequenceShard& shard, int rank, std::int64_t wanted) {
+  Intervals queries;
+  for (int i = 0; i < SequenceShard::kChunks; ++i) {
+    const Interval of_chunk = shard.queries(rank, i, wanted);
+    EXPECT_EQ(of_chunk.end, shard.chunk(rank, i).end);
+    queries = Union(queries, {of_chunk});
+  }
+  return SetOf(queries);
+}
+
 TEST(SequenceShardTest, QueriesAreTheLastPositionsAndTheLastRows) {
   ForAllShards([](const SequenceShard& shard) {
     const std::int64_t N = shard.num_tokens();
     for (const std::int64_t wanted : {std::int64_t{0}, N / 3, N}) {
-      Positions all;
       for (int rank = 0; rank < shard.num_ranks(); ++rank) {
-        std::int64_t count = 0;
-        for (int i = 0; i < SequenceShard::kChunks; ++i) {
-          const Interval queries = shard.queries(rank, i, wanted);
-          EXPECT_EQ(queries.end, shard.chunk(rank, i).end);
-          count += queries.size();
-          for (std::int64_t at = queries.begin; at < queries.end; ++at) {
-            EXPECT_GE(at, N - wanted);
-            EXPECT_TRUE(all.insert(at).second);
-          }
-        }
-        EXPECT_EQ(count, shard.num_queries(rank, wanted));
-        const Positions rows = SetOf(shard.rows(rank));
-        EXPECT_EQ(count, std::count_if(rows.begin(), rows.end(), [&](auto at) {
-                    return at >= N - wanted;
-                  }));
+        Positions last = SetOf(shard.rows(rank));
+        last.erase(last.begin(), last.lower_bound(N - wanted));
+        EXPECT_EQ(QueriesOf(shard, rank, wanted), last);
+        EXPECT_EQ(static_cast<std::int64_t>(last.size()),
+                  shard.num_queries(rank, wanted));
       }
-      EXPECT_EQ(static_cast<std::int64_t>(all.size()), wanted);
     }
   });
 }
 
-// Calls fn(shard, needs, wanted) for windows shorter and longer than a chunk.
+// Windows shorter and longer than a chunk.
+std::vector<KeyNeeds> SomeNeeds() {
+  std::vector<KeyNeeds> all;
+  for (const std::int64_t window : {0, 1, 3, 9, 100}) {
+    for (const std::int64_t sinks : {0, 1, 4}) {
+      all.push_back({{false, true, false}, window, sinks});
+    }
+  }
+  return all;
+}
+
+// Calls fn(shard, needs, wanted).
 template <typename Fn>
 void ForAllNeeds(Fn fn) {
+  const std::vector<KeyNeeds> all = SomeNeeds();
   ForAllShards([&](const SequenceShard& shard) {
-    for (const std::int64_t window : {0, 1, 3, 9, 100}) {
-      for (const std::int64_t sinks : {0, 1, 4}) {
-        for (const std::int64_t wanted :
-             {shard.num_tokens(), shard.num_tokens() / 4}) {
-          fn(shard, KeyNeeds{{false, true, false}, window, sinks}, wanted);
-        }
-      }
+    for (const KeyNeeds& needs : all) {
+      fn(shard, needs, shard.num_tokens());
+      fn(shard, needs, shard.num_tokens() / 4);
     }
   });
+}
+
+// What some queries see of a dense head, and of a local one.
+Positions SeenWhole(const Interval& queries) {
+  return queries.empty() ? Positions() : SetOf({{0, queries.end}});
+}
+
+Positions SeenLocal(const KeyNeeds& needs, const Interval& queries) {
+  Positions seen;
+  for (std::int64_t at = queries.begin; at < queries.end; ++at) {
+    for (std::int64_t key = 0; key <= at; ++key) {
+      if (at - key <= needs.window || key < needs.sinks) {
+        seen.insert(key);
+      }
+    }
+  }
+  return seen;
 }
 
 TEST(SequenceShardTest, KeysOfARankAreThoseThatItsQueriesSee) {
@@ -123,18 +148,11 @@ TEST(SequenceShardTest, KeysOfARankAreThoseThatItsQueriesSee) {
       Positions whole;
       Positions local;
       for (int i = 0; i < SequenceShard::kChunks; ++i) {
-        Positions halo;
         const Interval queries = shard.queries(rank, i, wanted);
-        for (std::int64_t at = queries.begin; at < queries.end; ++at) {
-          for (std::int64_t key = 0; key <= at; ++key) {
-            whole.insert(key);
-            if (at - key <= needs.window || key < needs.sinks) {
-              halo.insert(key);
-            }
-          }
-        }
+        const Positions halo = SeenLocal(needs, queries);
         EXPECT_EQ(SetOf(Halo(needs, queries)), halo);
         local.insert(halo.begin(), halo.end());
+        whole.merge(SeenWhole(queries));
       }
       EXPECT_EQ(SetOf(KeysOf(shard, needs, wanted, rank, true)), whole);
       EXPECT_EQ(SetOf(KeysOf(shard, needs, wanted, rank, false)), local);
@@ -142,36 +160,42 @@ TEST(SequenceShardTest, KeysOfARankAreThoseThatItsQueriesSee) {
   });
 }
 
+std::int64_t SumOf(const std::vector<std::int64_t>& counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+}
+
 // What one rank sends to another is what that one receives from it; the totals
 // are the formula's; and results are made of rows that came.
+void ExpectFits(const std::vector<ops::RowTrade>& trades, std::size_t rank,
+                std::int64_t num_sent, std::int64_t num_received) {
+  const ops::RowTrade& trade = trades[rank];
+  for (std::size_t other = 0; other < trades.size(); ++other) {
+    EXPECT_EQ(trade.send_rows[other], trades[other].receive_rows[rank]);
+  }
+  const std::int64_t own = trade.send_rows[rank];
+  const std::int64_t received = SumOf(trade.receive_rows);
+  EXPECT_EQ(SumOf(trade.send_rows) - own, num_sent);
+  EXPECT_EQ(received - own, num_received);
+  ASSERT_EQ(trade.results.size(), 3U);
+  for (const std::vector<std::int32_t>& rows : trade.results) {
+    EXPECT_TRUE(std::all_of(rows.begin(), rows.end(), [&](std::int32_t row) {
+      return 0 <= row && row < received;
+    }));
+  }
+}
+
 TEST(SequenceShardTest, TradesFitEachOtherAndTheFormula) {
   ForAllNeeds([](const SequenceShard& shard, const KeyNeeds& needs,
                  std::int64_t wanted) {
     std::vector<ops::RowTrade> trades;
+    trades.reserve(static_cast<std::size_t>(shard.num_ranks()));
     for (int rank = 0; rank < shard.num_ranks(); ++rank) {
       trades.push_back(KeyTrade(shard, needs, wanted, rank));
     }
     for (int rank = 0; rank < shard.num_ranks(); ++rank) {
-      const ops::RowTrade& trade = trades[static_cast<std::size_t>(rank)];
-      std::int64_t sent = 0;
-      std::int64_t received = 0;
-      std::int64_t own = 0;
-      for (int other = 0; other < shard.num_ranks(); ++other) {
-        const auto at = static_cast<std::size_t>(other);
-        EXPECT_EQ(trade.send_rows[at],
-                  trades[at].receive_rows[static_cast<std::size_t>(rank)]);
-        (other == rank ? own : sent) += trade.send_rows[at];
-        received += other == rank ? 0 : trade.receive_rows[at];
-      }
-      EXPECT_EQ(sent, NumKeyRowsSent(shard, needs, wanted, rank));
-      EXPECT_EQ(received, NumKeyRowsReceived(shard, needs, wanted, rank));
-      ASSERT_EQ(trade.results.size(), 3U);
-      for (const std::vector<std::int32_t>& rows : trade.results) {
-        for (const std::int32_t row : rows) {
-          ASSERT_GE(row, 0);
-          ASSERT_LT(row, received + own);
-        }
-      }
+      ExpectFits(trades, static_cast<std::size_t>(rank),
+                 NumKeyRowsSent(shard, needs, wanted, rank),
+                 NumKeyRowsReceived(shard, needs, wanted, rank));
     }
   });
 }

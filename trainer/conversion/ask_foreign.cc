@@ -40,6 +40,27 @@ absl::StatusOr<std::vector<Question>> ReadQuestions(RunContext& run,
   return questions;
 }
 
+// The answers of one model, whose folder is read for it.
+absl::Status AskOneModel(RunContext& run, const std::string& name,
+                         const std::string& folder,
+                         const Transformer::Options& options,
+                         QuestionRun* asked) {
+  ASSIGN_OR_RETURN(ConvertedModel model,
+                   LoadConverted(run.ctx(), run.files(), folder, options));
+  asked->models = {{name, model.model.get(), model.mode}};
+  std::optional<ProgressLine> progress;
+  const auto may_go_on = [&](std::int64_t done) {
+    if (!progress.has_value()) {
+      progress.emplace(absl::StrCat("evaluate ", name),
+                       static_cast<std::int64_t>(asked->questions.size()),
+                       done);
+    }
+    progress->Update({done, 0});
+    return run.MayGoOn("evaluate");
+  };
+  return AskQuestions(run.ctx(), run.files(), run.ranks(), *asked, may_go_on);
+}
+
 // Positions that the longest question and its answer need.
 std::int64_t LongestOf(const std::vector<Question>& questions,
                        std::int64_t answer_tokens) {
@@ -67,26 +88,11 @@ absl::StatusOr<std::string> AskForeignQuestions(RunContext& run,
                LongestOf(asked.questions, asked.max_answer_tokens));
   ASSIGN_OR_RETURN(const bool converted,
                    run.files().Exists(run.Path("export")));
-  std::vector<std::pair<std::string, std::string>> models = {
-      {"dense", run.run().model().path()}};
+  RETURN_IF_ERROR(
+      AskOneModel(run, "dense", run.run().model().path(), options, &asked));
   if (converted) {
-    models.emplace_back("stage 2", run.Path("export"));
-  }
-  for (const auto& [name, folder] : models) {
-    ASSIGN_OR_RETURN(ConvertedModel model,
-                     LoadConverted(run.ctx(), run.files(), folder, options));
-    std::optional<ProgressLine> progress;
-    asked.models = {{name, model.model.get(), model.mode}};
-    RETURN_IF_ERROR(AskQuestions(
-        run.ctx(), run.files(), run.ranks(), asked, [&](std::int64_t done) {
-          if (!progress.has_value()) {
-            progress.emplace(absl::StrCat("evaluate ", name),
-                             static_cast<std::int64_t>(asked.questions.size()),
-                             done);
-          }
-          progress->Update({done, 0});
-          return run.MayGoOn("evaluate");
-        }));
+    RETURN_IF_ERROR(
+        AskOneModel(run, "stage 2", run.Path("export"), options, &asked));
   }
   const auto table = [&]() -> absl::StatusOr<std::string> {
     ASSIGN_OR_RETURN(const std::vector<SummaryRow> rows,

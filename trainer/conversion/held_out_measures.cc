@@ -45,6 +45,7 @@ absl::StatusOr<Fidelity> FidelityMeasure::Of(Communicator& ranks,
       ShareOut(model.ctx(), ranks, {ranks.rank(), ranks.size()},
                static_cast<std::int64_t>(sequences_.size()), measure));
   std::vector<Fidelity> all;
+  all.reserve(numbers.size());
   for (const std::vector<double>& one : numbers) {
     all.push_back(FidelityOf(one));
   }

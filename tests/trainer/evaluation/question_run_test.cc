@@ -110,7 +110,7 @@ class QuestionRunTest : public ::testing::Test {
   }
   // Both passes, uninterrupted.
   std::string Whole() {
-    const std::string path = Path("whole");
+    std::string path = Path("whole");
     EXPECT_OK(Ask(first_, path));
     EXPECT_OK(Ask(second_, path));
     return path;
