@@ -52,35 +52,64 @@ absl::Status ReadParameter(const SafetensorsFolder& weights,
   return absl::OkStatus();
 }
 
-// Elements that are read at a time: the files' pages and the f32 values of so
-// many are held beside the weights.
-constexpr std::int64_t kChunk = std::int64_t{1} << 20;
+// Reads groups in pieces. The files' pages, the f32 values and their copy on
+// the device, of one piece each, are all that is held beside the weights: the
+// buffers are the same for all pieces, because an allocator that gets them back
+// in between finds no use for them once something small lies in the gap.
+class GroupReader {
+ public:
+  GroupReader(const SafetensorsFolder& weights, const std::string& folder,
+              const ExecContext& ctx)
+      : weights_(weights),
+        folder_(folder),
+        ctx_(ctx),
+        values_(kPiece),
+        staged_(Tensor::Empty(ctx, DType::kF32, {kPiece})) {}
 
-absl::Status ReadGroup(const SafetensorsFolder& weights,
-                       const std::string& folder, const ExecContext& ctx,
-                       const Transformer::Group& group) {
-  for (const ParameterLayout& parameter : group.layout.parameters) {
-    for (const PublishedTensor& tensor : parameter.published) {
-      RETURN_IF_ERROR(CheckShape(weights, tensor, folder));
+  absl::Status Read(const Transformer::Group& group) {
+    for (const ParameterLayout& parameter : group.layout.parameters) {
+      for (const PublishedTensor& tensor : parameter.published) {
+        RETURN_IF_ERROR(CheckShape(weights_, tensor, folder_));
+      }
     }
+    const std::int64_t size = group.params->shard().size();
+    for (std::int64_t begin = 0; begin < size; begin += kPiece) {
+      RETURN_IF_ERROR(ReadPiece(group, begin, std::min(size, begin + kPiece)));
+    }
+    return absl::OkStatus();
   }
-  ParamGroup& params = *group.params;
-  const std::int64_t size = params.shard().size();
-  const std::int64_t first = params.options().comm->rank() * size;
-  for (std::int64_t begin = 0; begin < size; begin += kChunk) {
-    const std::int64_t count = std::min(kChunk, size - begin);
-    std::vector<float> values(static_cast<std::size_t>(count));
+
+ private:
+  static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // elements
+
+  // Elements [begin, end) of the shard.
+  absl::Status ReadPiece(const Transformer::Group& group, std::int64_t begin,
+                         std::int64_t end) {
+    ParamGroup& params = *group.params;
+    const std::int64_t first =
+        params.options().comm->rank() * params.shard().size();
+    const auto values =
+        std::span(values_).first(static_cast<std::size_t>(end - begin));
+    std::fill(values.begin(), values.end(), 0.0F);  // between parameters
     for (std::size_t i = 0; i < group.layout.parameters.size(); ++i) {
-      RETURN_IF_ERROR(ReadParameter(weights, group.layout.parameters[i],
+      RETURN_IF_ERROR(ReadParameter(weights_, group.layout.parameters[i],
                                     params.offset(i), first + begin, values));
     }
-    Tensor part = params.shard().Slice(begin, begin + count);
-    kernels::Cast(ctx, FromHost(ctx, values, {count}), &part);
-    Synchronize(ctx);
-    weights.Forget();
+    const Tensor staged = staged_.Slice(0, end - begin);
+    CopyBytes(ctx_, values.data(), staged.bytes(), staged.num_bytes());
+    Tensor part = params.shard().Slice(begin, end);
+    kernels::Cast(ctx_, staged, &part);
+    Synchronize(ctx_);
+    weights_.Forget();
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
-}
+
+  const SafetensorsFolder& weights_;
+  const std::string& folder_;
+  ExecContext ctx_;
+  std::vector<float> values_;
+  Tensor staged_;
+};
 
 // A weight that nothing here reads would change answers without a sign of it.
 absl::Status CheckNothingIsLeft(const SafetensorsFolder& weights,
@@ -167,8 +196,9 @@ absl::StatusOr<std::unique_ptr<Transformer>> LoadTransformer(
   RETURN_IF_ERROR(CheckExpertAxis(config, experts, folder));
   auto model = std::make_unique<Transformer>(ctx, std::move(config), options);
   LoadProgress progress(*model);
+  GroupReader reader(weights, folder, ctx);
   for (const Transformer::Group& group : model->groups()) {
-    RETURN_IF_ERROR(ReadGroup(weights, folder, ctx, group));
+    RETURN_IF_ERROR(reader.Read(group));
     progress.Add(group);
   }
   return model;

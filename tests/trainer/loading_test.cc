@@ -55,6 +55,27 @@ TEST(LoadingTest, TheRanksReadThePartsOfTheWhole) {
   }
 }
 
+// Of a frozen model: its shards in their type, and a piece while it is read.
+TEST(LoadingTest, OnePieceIsHeldBesideTheShards) {
+  TemporaryDirectory directory;
+  WriteSmallTeacher(directory.path());
+  const auto device = *Device::Open(DeviceType::kCpu);
+  PretendCommunicator comm(1, 4);
+  Transformer::Options options;
+  options.dtype = DType::kBF16;
+  options.comm = &comm;
+  const auto model = *LoadTransformer(device->ctx(), RealFileSystem(),
+                                      directory.path(), options);
+  std::int64_t shards = 0;
+  for (const Transformer::Group& group : model->groups()) {
+    EXPECT_EQ(group.params->shard().dtype(), DType::kBF16);
+    shards += group.params->shard().num_bytes();
+  }
+  const Allocator& counters = device->ctx().allocator;
+  EXPECT_EQ(counters.usage().in_use, shards);
+  EXPECT_EQ(counters.usage().peak, shards + (std::int64_t{4} << 20));
+}
+
 // Whoever needs the others says so instead of waiting for them.
 TEST(LoadingTest, APretendedRankIsAlone) {
   const auto device = *Device::Open(DeviceType::kCpu);
