@@ -27,24 +27,6 @@ absl::StatusOr<std::vector<std::int32_t>> GatherWords(
   return ToHost<std::int32_t>(ctx, full);
 }
 
-// Every rank's numbers.
-absl::StatusOr<std::vector<std::vector<double>>> GatherNumbers(
-    const ExecContext& ctx, Communicator& comm,
-    const std::vector<double>& mine) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                   GatherBytes(ctx, comm,
-                               {reinterpret_cast<const char*>(mine.data()),
-                                mine.size() * sizeof(double)}));
-  std::vector<std::vector<double>> numbers(all.size());
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    numbers[rank].resize(all[rank].size() / sizeof(double));
-    if (!numbers[rank].empty()) {
-      std::memcpy(numbers[rank].data(), all[rank].data(), all[rank].size());
-    }
-  }
-  return numbers;
-}
-
 // Takes the results of a round, the pieces from `first` on. In its last round a
 // rank beyond `end` made one of them again.
 absl::Status TakeRound(const OrderedWork& work, std::int64_t first,
@@ -83,6 +65,23 @@ absl::StatusOr<std::vector<std::string>> GatherBytes(const ExecContext& ctx,
     }
   }
   return bytes;
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> GatherNumbers(
+    const ExecContext& ctx, Communicator& comm,
+    const std::vector<double>& mine) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                   GatherBytes(ctx, comm,
+                               {reinterpret_cast<const char*>(mine.data()),
+                                mine.size() * sizeof(double)}));
+  std::vector<std::vector<double>> numbers(all.size());
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    numbers[rank].resize(all[rank].size() / sizeof(double));
+    if (!numbers[rank].empty()) {
+      std::memcpy(numbers[rank].data(), all[rank].data(), all[rank].size());
+    }
+  }
+  return numbers;
 }
 
 absl::StatusOr<std::vector<std::string>> GatherResults(

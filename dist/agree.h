@@ -48,6 +48,11 @@ absl::StatusOr<std::int64_t> NumberFromFirstRank(
     const ExecContext& ctx, Communicator& comm,
     const std::function<absl::StatusOr<std::int64_t>()>& fn);
 
+// The numbers that each rank brings, in rank order.
+absl::StatusOr<std::vector<std::vector<double>>> GatherNumbers(
+    const ExecContext& ctx, Communicator& comm,
+    const std::vector<double>& mine);
+
 // The sums over ranks of some numbers, added up in rank order.
 // REQUIRES: all ranks bring as many.
 absl::StatusOr<std::vector<double>> SumOverRanks(

@@ -9,6 +9,7 @@
 #include "dist/call.h"
 #include "dist/watchdog.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/trace.h"
 
 namespace rtpurbo {
 namespace {
@@ -47,6 +48,7 @@ auto Communicator::Measure(CommOp op, Fn&& fn) {
   if (watchdog_ != nullptr) {
     watchdog_->BeginWait();
   }
+  const TraceSpan span(Name(op), "communication");
   const auto start = std::chrono::steady_clock::now();
   auto result = std::forward<Fn>(fn)();
   if (watchdog_ != nullptr) {

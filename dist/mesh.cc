@@ -79,6 +79,26 @@ WorkTeam Mesh::team() const {
   return team;
 }
 
+std::vector<NamedGroup> Mesh::named_groups() const {
+  constexpr std::array<const char*, kNumGroups> kNames = {
+      "replica",          "shard",           "sequence", "expert",
+      "shard x sequence", "replica x expert"};
+  std::vector<NamedGroup> named;
+  const auto add = [&](const char* name, Communicator* group) {
+    const bool is_new = std::none_of(
+        named.begin(), named.end(),
+        [&](const NamedGroup& other) { return other.group == group; });
+    if (is_new && group->size() > 1) {
+      named.push_back({name, group});
+    }
+  };
+  for (std::size_t i = 0; i < kNumGroups; ++i) {
+    add(kNames[i], groups_[i]);
+  }
+  add("world", world_);
+  return named;
+}
+
 // Which groups are made, and in what order, depends on the shape alone.
 absl::Status Mesh::MakeGroups() {
   const std::array<std::vector<MeshAxis>, kNumGroups> axes = {{

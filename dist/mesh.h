@@ -49,6 +49,11 @@ struct MeshShape {
 // "replica 2 x shard 4 x sequence 1 x expert 1"
 std::string Describe(const MeshShape& shape);
 
+struct NamedGroup {
+  const char* name;
+  Communicator* group;
+};
+
 class Mesh {
  public:
   // A call of all ranks of `world`, which must outlive the mesh.
@@ -76,6 +81,9 @@ class Mesh {
   WorkTeam team() const;
   // All ranks.
   Communicator& world() { return *world_; }
+  // Each group of several ranks once, by the name of its axes ("shard", "shard
+  // x sequence"); all ranks, if no axes have them all, are "world".
+  std::vector<NamedGroup> named_groups() const;
 
  private:
   static constexpr std::size_t kShardSequence = kNumMeshAxes;

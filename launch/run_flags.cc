@@ -17,6 +17,11 @@ void RunFlags::AddTo(FlagSet* flags) {
              "Replaces a field of the configuration, as in "
              "--set align.steps=100 or --set data.paths=[\"a.txt\",\"b\"].",
              &set);
+  flags->Add("profile", "N",
+             "Writes a trace of N steps of each training stage, not the first "
+             "one, to profile/STAGE.json in --out: ui.perfetto.dev opens it. "
+             "Default: 0, none.",
+             &profile);
 }
 
 absl::StatusOr<configs::Run> RunFlags::Load(int num_ranks) const {

@@ -1,8 +1,10 @@
-// The flags of every command that works on a run: --run, --out, --set.
+// The flags of every command that works on a run: --run, --out, --set,
+// --profile.
 
 #ifndef RTPURBO_LAUNCH_RUN_FLAGS_H_
 #define RTPURBO_LAUNCH_RUN_FLAGS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@ struct RunFlags {
   std::string run;  // file of the configuration
   std::string out;  // folder of the run
   std::vector<std::string> set;
+  std::int64_t profile = 0;  // steps of each training
 
   void AddTo(FlagSet* flags);
   // The configuration, edited and validated. Without --run: the one that `out`

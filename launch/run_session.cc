@@ -45,21 +45,21 @@ absl::StatusOr<std::unique_ptr<RunSession>> RunSession::Open(
   ASSIGN_OR_RETURN(session->ranks_, Bootstrap::Open());
   ASSIGN_OR_RETURN(const configs::Run run, flags.Load(session->ranks_->size()));
   ShareProcessors(run, *session->ranks_);
-  const absl::Status opened = session->Begin(run, flags.out);
+  const absl::Status opened = session->Begin(run, flags);
   if (!opened.ok()) {
     return session->Close(opened);
   }
   return session;
 }
 
-absl::Status RunSession::Begin(const configs::Run& run,
-                               const std::string& folder) {
+absl::Status RunSession::Begin(const configs::Run& run, const RunFlags& flags) {
   RETURN_IF_ERROR(Watch(run.watch()));
-  RETURN_IF_ERROR(Lock(folder));
+  RETURN_IF_ERROR(Lock(flags.out));
+  control_.profile_steps = flags.profile;
   control_.may_go_on = [this] { return MayGoOn(); };
   ASSIGN_OR_RETURN(conversion_,
                    Conversion::Open(device_->ctx(), *files_, ranks_->world(),
-                                    run, folder, control_));
+                                    run, flags.out, control_));
   return absl::OkStatus();
 }
 

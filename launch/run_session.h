@@ -53,7 +53,7 @@ class RunSession {
 
  private:
   RunSession() : stop_(StopOnSignals()) {}
-  absl::Status Begin(const configs::Run& run, const std::string& folder);
+  absl::Status Begin(const configs::Run& run, const RunFlags& flags);
   absl::Status Watch(const configs::Watch& watch);
   absl::Status Lock(const std::string& folder);
   absl::Status Leave();

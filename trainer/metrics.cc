@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,20 @@ std::string Cut(const std::string& text, absl::string_view stage,
   return kept;
 }
 
+nlohmann::ordered_json CostsOf(const StepCosts& costs) {
+  nlohmann::ordered_json json = {{"work_seconds", costs.work_seconds},
+                                 {"peak_bytes", costs.peak_bytes}};
+  if (!costs.axes.empty()) {
+    json["slowest_work_seconds"] = costs.slowest_work_seconds;
+    json["slowest_rank"] = costs.slowest_rank;
+  }
+  for (const StepCosts::Axis& axis : costs.axes) {
+    json["axes"][axis.name] = {{"seconds", axis.seconds},
+                               {"bytes_sent", axis.bytes_sent}};
+  }
+  return json;
+}
+
 std::string LineOf(const StepRecord& record) {
   nlohmann::ordered_json json = {{"stage", record.stage},
                                  {"step", record.step}};
@@ -53,6 +68,11 @@ std::string LineOf(const StepRecord& record) {
     json["tokens"] = record.tokens;
     json["label_tokens"] = record.label_tokens;
     json["seconds"] = record.seconds;
+    json["grad_norms"] = record.grad_norm_of_role;
+    if (!record.kl_of_layer.empty()) {
+      json["kl_of_layer"] = record.kl_of_layer;
+    }
+    json["costs"] = CostsOf(record.costs);
   }
   if (!record.held_out.empty()) {
     json["held_out"] = record.held_out;
@@ -62,7 +82,7 @@ std::string LineOf(const StepRecord& record) {
 
 std::vector<Scalar> ScalarsOf(const StepRecord& record) {
   std::vector<Scalar> scalars;
-  const auto add = [&](const char* name, double value) {
+  const auto add = [&](absl::string_view name, double value) {
     scalars.push_back({absl::StrCat(record.stage, "/", name), value});
   };
   if (record.step > 0) {
@@ -72,6 +92,25 @@ std::vector<Scalar> ScalarsOf(const StepRecord& record) {
     add("grad_norm", record.grad_norm);
     add("tokens_per_second",
         static_cast<double>(record.tokens) / std::max(record.seconds, 1e-9));
+    for (const auto& [role, norm] : record.grad_norm_of_role) {
+      add(absl::StrCat("grad_norm/", role), norm);
+    }
+    for (std::size_t l = 0; l < record.kl_of_layer.size(); ++l) {
+      if (!std::isnan(record.kl_of_layer[l])) {
+        add(absl::StrCat("kl/layer ", l), record.kl_of_layer[l]);
+      }
+    }
+    const StepCosts& costs = record.costs;
+    add("seconds/step", record.seconds);
+    add("seconds/work", costs.work_seconds);
+    for (const StepCosts::Axis& axis : costs.axes) {
+      add(absl::StrCat("seconds/", axis.name), axis.seconds);
+      add(absl::StrCat("bytes/", axis.name),
+          static_cast<double>(axis.bytes_sent));
+    }
+    if (!costs.axes.empty()) {
+      add("seconds/work of the slowest rank", costs.slowest_work_seconds);
+    }
   }
   if (!record.held_out.empty()) {
     add("held_out_kl", Mean(record.held_out));

@@ -2,9 +2,13 @@
 //
 // A line of metrics.jsonl:
 //   {"stage", "step", "loss", "kl", "lr", "grad_norm", "tokens",
-//    "label_tokens", "seconds"}, and "held_out" (KL of each held-out sequence)
-// where it was measured. Step 0 is before training: held_out alone. A number
-// that is none is null.
+//    "label_tokens", "seconds", "grad_norms" (by role), "costs"},
+// "kl_of_layer" where the stage knows it (null for a layer without heads), and
+// "held_out" (KL of each held-out sequence) where it was measured. Step 0 is
+// before training: held_out alone. A number that is none is null.
+//   costs: {"work_seconds", "peak_bytes"}, as StepCosts has them, and with
+//   several ranks "slowest_work_seconds", "slowest_rank" and
+//   "axes": {name: {"seconds", "bytes_sent"}}.
 
 #ifndef RTPURBO_TRAINER_METRICS_H_
 #define RTPURBO_TRAINER_METRICS_H_

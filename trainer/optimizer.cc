@@ -1,5 +1,6 @@
 #include "trainer/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -17,7 +18,10 @@ Optimizer::Optimizer(const ExecContext& ctx, std::vector<TrainedTensor> tensors,
     CHECK_EQ(tensor.weight.shape(), tensor.grad.shape()) << tensor.name;
     m_.push_back(Tensor::Zeros(tagged, DType::kF32, tensor.weight.shape()));
     v_.push_back(Tensor::Zeros(tagged, DType::kF32, tensor.weight.shape()));
+    roles_.push_back(tensor.role);
   }
+  std::sort(roles_.begin(), roles_.end());
+  roles_.erase(std::unique(roles_.begin(), roles_.end()), roles_.end());
 }
 
 absl::Status Optimizer::SumReplicas() {
@@ -30,14 +34,18 @@ absl::Status Optimizer::SumReplicas() {
   return absl::OkStatus();
 }
 
-double Optimizer::GradSquares() const {
-  Tensor sum = Tensor::Zeros(ctx_, DType::kF32, {1});
-  for (const TrainedTensor& tensor : tensors_) {
-    if (tensor.is_first()) {
-      kernels::SumSquares(ctx_, tensor.grad, &sum);
+std::vector<double> Optimizer::GradSquares() const {
+  std::vector<double> squares;
+  for (const std::string& role : roles_) {
+    Tensor sum = Tensor::Zeros(ctx_, DType::kF32, {1});
+    for (const TrainedTensor& tensor : tensors_) {
+      if (tensor.role == role && tensor.is_first()) {
+        kernels::SumSquares(ctx_, tensor.grad, &sum);
+      }
     }
+    squares.push_back(static_cast<double>(ToHost<float>(ctx_, sum)[0]));
   }
-  return static_cast<double>(ToHost<float>(ctx_, sum)[0]);
+  return squares;
 }
 
 void Optimizer::Step(std::int64_t step, double learning_rate, double norm) {

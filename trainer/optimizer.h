@@ -5,6 +5,7 @@
 #define RTPURBO_TRAINER_OPTIMIZER_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,10 +30,12 @@ class Optimizer {
   // Adds up the gradients of replicas. Once a step, before the calls below.
   // Collective over each tensor's replicas, tensor by tensor.
   absl::Status SumReplicas();
-  // The sum of the squares of the gradients that have been added up, over the
-  // elements that this rank speaks for. The square of the global norm is the
-  // sum over all ranks.
-  double GradSquares() const;
+  // The roles of the tensors, in order of name, each once.
+  const std::vector<std::string>& roles() const { return roles_; }
+  // For each role the sum of the squares of the gradients that have been added
+  // up, over the elements that this rank speaks for. The square of the global
+  // norm is the sum over roles and ranks.
+  std::vector<double> GradSquares() const;
   // Updates the weights with gradients scaled by min(1, clip / norm), then
   // zeroes the gradients. `step` counts from 0. A `norm` that is not finite is
   // the caller's to refuse.
@@ -48,6 +51,7 @@ class Optimizer {
   ExecContext ctx_;
   std::vector<TrainedTensor> tensors_;
   Options options_;
+  std::vector<std::string> roles_;
   std::vector<Tensor> m_;
   std::vector<Tensor> v_;
 };

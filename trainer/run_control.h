@@ -14,6 +14,8 @@ struct RunControl {
   // Called between two pieces of work, as a sign that it goes on. False: the
   // run was asked to stop where nothing is lost. Null: never.
   std::function<bool()> may_go_on;
+  // How many steps of each training stage to trace.
+  std::int64_t profile_steps = 0;
 
   bool MayGoOn() const { return may_go_on == nullptr || may_go_on(); }
   // Where a rank cannot stop alone: only that it is busy, not stuck.

@@ -49,6 +49,7 @@ struct TrainedTensor {
   // The ranks that hold these same elements, if there are others: each has a
   // gradient of its own, whose sum is what the step is taken with.
   Communicator* replicas = nullptr;
+  std::string role = "weights";  // whose gradient's norm is told
 
   // Whether this rank is the one of those that speaks for them.
   bool is_first() const { return replicas == nullptr || replicas->rank() == 0; }
@@ -60,6 +61,9 @@ struct StepSums {
   double kl = 0;            // of one attention row, or of one label
   double rows = 0;          // that both are sums over
   std::int64_t tokens = 0;  // that went through the model
+  // The part of `kl` that is of each layer's heads, if the stage knows it; NaN
+  // for a layer that has none.
+  std::vector<double> kl_of_layer;
 };
 
 class Stage {

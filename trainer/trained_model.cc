@@ -214,6 +214,7 @@ std::vector<TrainedTensor> TrainedTensors(const Transformer& model,
     }
     TrainedTensor tensor;
     tensor.name = group.layout.name;
+    tensor.role = Name(group.layout.role);
     tensor.weight = params.shard();
     tensor.grad = params.grad_shard();
     tensor.weight_decay = params.options().weight_decay;

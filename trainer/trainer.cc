@@ -8,6 +8,7 @@
 #include "kernels/core/log.h"
 #include "kernels/core/process.h"
 #include "kernels/core/status_macros.h"
+#include "kernels/core/trace.h"
 #include "trainer/evaluation/statistics.h"
 #include "trainer/stage_checkpoint.h"
 
@@ -15,6 +16,27 @@ namespace rtpurbo {
 namespace {
 
 constexpr std::int64_t kMaxBadSteps = 3;  // in a row
+
+// The sums of a micro-batch as numbers that ranks can add up.
+std::vector<double> NumbersOf(const StepSums& sums) {
+  std::vector<double> numbers = {sums.loss, sums.kl, sums.rows,
+                                 static_cast<double>(sums.tokens)};
+  numbers.insert(numbers.end(), sums.kl_of_layer.begin(),
+                 sums.kl_of_layer.end());
+  return numbers;
+}
+
+void AddNumbers(const std::vector<double>& numbers, StepSums* sums) {
+  constexpr std::size_t kFixed = 4;
+  sums->loss += numbers[0];
+  sums->kl += numbers[1];
+  sums->rows += numbers[2];
+  sums->tokens += static_cast<std::int64_t>(numbers[3]);
+  sums->kl_of_layer.resize(numbers.size() - kFixed);
+  for (std::size_t l = 0; l < sums->kl_of_layer.size(); ++l) {
+    sums->kl_of_layer[l] += numbers[kFixed + l];
+  }
+}
 
 // One call of Train().
 class Loop {
@@ -28,7 +50,9 @@ class Loop {
         options_(options),
         recorder_(recorder),
         team_(options.team.value_or(WorkTeam{ranks.rank(), ranks.size()})),
-        optimizer_(ctx, stage.trained(), options.optimizer) {}
+        optimizer_(ctx, stage.trained(), options.optimizer),
+        meter_(ctx, ranks, options.groups),
+        profile_(ctx, files, ranks, options.profile) {}
 
   absl::StatusOr<TrainResult> Run();
 
@@ -39,6 +63,7 @@ class Loop {
   absl::Status CleanAfterResume(const std::string& dir);
   absl::Status RunStep();
   absl::Status Update(StepRecord* record);
+  absl::Status SumOverStep(StepRecord* record);
   absl::Status StopIfAsked();
   absl::StatusOr<StepSums> Accumulate();
   absl::Status Failed(const absl::Status& status);
@@ -75,6 +100,8 @@ class Loop {
   Recorder& recorder_;
   const WorkTeam team_;
   Optimizer optimizer_;
+  StepMeter meter_;
+  Profile profile_;
   StageState state_;
   bool is_asked_to_stop_ = false;  // the same on all ranks
 };
@@ -158,7 +185,10 @@ absl::Status Loop::CleanAfterResume(const std::string& dir) {
 }
 
 absl::Status Loop::RunStep() {
+  const bool is_last = state_.step + 1 == options_.steps;
+  RETURN_IF_ERROR(profile_.BeginStep(is_last));
   const double start = SteadySeconds();
+  meter_.Begin();
   StepRecord record;
   record.stage = std::string(stage_.name());
   record.learning_rate = options_.schedule.At(state_.step);
@@ -166,6 +196,8 @@ absl::Status Loop::RunStep() {
   ++state_.step;
   record.step = state_.step;
   record.seconds = SteadySeconds() - start;
+  ASSIGN_OR_RETURN(record.costs, meter_.End());
+  RETURN_IF_ERROR(profile_.EndStep(is_last));
   RETURN_IF_ERROR(MeasureIfDue(&record));
   RETURN_IF_ERROR(Record(record));
   RETURN_IF_ERROR(SaveIfDue());
@@ -195,14 +227,11 @@ absl::Status Loop::Update(StepRecord* record) {
   record->kl = sums.kl / sums.rows;
   record->tokens = sums.tokens;
   record->label_tokens = static_cast<std::int64_t>(sums.rows);
-  RETURN_IF_ERROR(optimizer_.SumReplicas());
-  const bool may_go_on = options_.control.MayGoOn();
-  ASSIGN_OR_RETURN(
-      const std::vector<double> sums_over_ranks,
-      SumOverRanks(ctx_, ranks_,
-                   {optimizer_.GradSquares(), may_go_on ? 0.0 : 1.0}));
-  record->grad_norm = std::sqrt(sums_over_ranks[0]);
-  is_asked_to_stop_ = sums_over_ranks[1] > 0;
+  for (const double kl : sums.kl_of_layer) {
+    record->kl_of_layer.push_back(kl / sums.rows);
+  }
+  RETURN_IF_ERROR(SumOverStep(record));
+  const TraceSpan span("optimizer", "update");
   if (std::isfinite(record->loss) && std::isfinite(record->grad_norm)) {
     state_.bad_steps = 0;
     optimizer_.Step(state_.step, record->learning_rate, record->grad_norm);
@@ -225,6 +254,27 @@ absl::Status Loop::Update(StepRecord* record) {
       "; try a lower learning rate"));
 }
 
+// What all ranks must know of a step: the norms of its gradient, and whether
+// one of them was asked to stop.
+absl::Status Loop::SumOverStep(StepRecord* record) {
+  {
+    const TraceSpan span("sum replicas", "update");
+    RETURN_IF_ERROR(optimizer_.SumReplicas());
+  }
+  std::vector<double> mine = optimizer_.GradSquares();
+  mine.push_back(options_.control.MayGoOn() ? 0 : 1);
+  ASSIGN_OR_RETURN(const std::vector<double> all,
+                   SumOverRanks(ctx_, ranks_, mine));
+  double squares = 0;
+  for (std::size_t i = 0; i < optimizer_.roles().size(); ++i) {
+    squares += all[i];
+    record->grad_norm_of_role[optimizer_.roles()[i]] = std::sqrt(all[i]);
+  }
+  record->grad_norm = std::sqrt(squares);
+  is_asked_to_stop_ = all.back() > 0;
+  return absl::OkStatus();
+}
+
 // The error of a piece of work that the others do not know of: they hear why
 // this rank ends, wherever they wait. If another rank has failed before, so
 // that this one could not go on, what that one said.
@@ -244,20 +294,17 @@ absl::StatusOr<StepSums> Loop::Accumulate() {
   const auto run = [&](std::int64_t i,
                        bool counts) -> absl::StatusOr<std::vector<double>> {
     options_.control.GiveSignOfLife();
+    const TraceSpan span("micro-batch", "step");
     StepSums sums;
     RETURN_IF_ERROR(stage_.RunMicroBatch(
         state_.step, i, counts ? static_cast<float>(1 / rows) : 0.0F, &sums));
-    return std::vector<double>{sums.loss, sums.kl, sums.rows,
-                               static_cast<double>(sums.tokens)};
+    return NumbersOf(sums);
   };
   ASSIGN_OR_RETURN(const auto micro_batches,
                    ShareOut(ctx_, ranks_, team_, n, run));
   StepSums sums;
   for (const std::vector<double>& one : micro_batches) {
-    sums.loss += one[0];
-    sums.kl += one[1];
-    sums.rows += one[2];
-    sums.tokens += static_cast<std::int64_t>(one[3]);
+    AddNumbers(one, &sums);
   }
   return sums;
 }
@@ -300,6 +347,7 @@ absl::Status Loop::SaveIfDue() {
 }
 
 absl::Status Loop::Save() {
+  const TraceSpan span("checkpoint", "step");
   RETURN_IF_ERROR(SaveStage(ctx_, files_, ranks_, options_.folder,
                             options_.config_text, optimizer_, state_,
                             options_.control.incarnation));

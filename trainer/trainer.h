@@ -19,6 +19,7 @@
 #define RTPURBO_TRAINER_TRAINER_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,10 +29,13 @@
 #include "data/file_system.h"
 #include "dist/agree.h"
 #include "dist/communicator.h"
+#include "dist/mesh.h"
 #include "trainer/optimizer.h"
+#include "trainer/profile.h"
 #include "trainer/run_control.h"
 #include "trainer/schedule.h"
 #include "trainer/stage.h"
+#include "trainer/step_costs.h"
 
 namespace rtpurbo {
 
@@ -44,9 +48,12 @@ struct StepRecord {
   double kl = 0;
   double learning_rate = 0;
   double grad_norm = 0;
+  std::map<std::string, double> grad_norm_of_role;
+  std::vector<double> kl_of_layer;  // empty if the stage does not know it
   std::int64_t tokens = 0;
   std::int64_t label_tokens = 0;
   double seconds = 0;
+  StepCosts costs;
   std::vector<double> held_out;  // mean KL of each sequence; empty: not due
 };
 
@@ -60,6 +67,8 @@ struct TrainOptions {
   std::string folder;                 // of the checkpoints
   std::string config_text;            // stored in each checkpoint
   RunControl control;
+  std::vector<NamedGroup> groups;  // over which the ranks speak
+  Profile::Options profile;
   // Ranks of one index work on the same sequences. None: each rank alone.
   std::optional<WorkTeam> team;
 };

@@ -1,6 +1,7 @@
 // The program on several ranks, as mpirun starts it.
 
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,33 @@ class RanksCommandTest : public ::testing::Test {
   TemporaryDirectory model_{TemporaryDirectory::Where::kInMemory};
   TemporaryDirectory out_{TemporaryDirectory::Where::kInMemory};
 };
+
+// The processes and kinds of the events of a trace.
+void ExpectTrace(const std::string& path, int num_ranks) {
+  std::ifstream file(path);
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << path;
+  std::set<int> ranks;
+  std::set<std::string> kinds;
+  for (const auto& event : json["traceEvents"]) {
+    ranks.insert(event["pid"].get<int>());
+    kinds.insert(event.value("cat", "name"));
+    EXPECT_LE(0, event.value("dur", 0.0));
+  }
+  EXPECT_EQ(ranks.size(), static_cast<std::size_t>(num_ranks)) << path;
+  for (const char* kind : {"forward", "communication", "step", "update"}) {
+    EXPECT_EQ(kinds.count(kind), 1U) << path << " " << kind;
+  }
+}
+
+TEST_F(RanksCommandTest, ARunCanBeTraced) {
+  std::vector<std::string> arguments = Arguments("run", "traced", {});
+  arguments.emplace_back("--profile=1");
+  const Finished finished = RunBinaryOnRanks(2, arguments);
+  EXPECT_EQ(finished.exit_code, 0) << finished.err;
+  ExpectTrace(out_ / "traced/profile/align.json", 2);
+  ExpectTrace(out_ / "traced/profile/distill.json", 2);
+}
 
 TEST_F(RanksCommandTest, ARunOnSeveralRanksIsThatOnOne) {
   RunOn(1, "1");

@@ -67,6 +67,28 @@ TEST_F(MetricsTest, ALineHasTheFieldsThatReadersExpect) {
   }
 }
 
+TEST_F(MetricsTest, ALineSaysWhereTimeAndGradientsAre) {
+  StepRecord record = RecordOf("align", 1);
+  record.grad_norm_of_role = {{"attention", 3}, {"norms", 4}};
+  record.kl_of_layer = {std::numeric_limits<double>::quiet_NaN(), 0.25};
+  record.costs.axes = {{"shard", 0.5, 100}};
+  record.costs.work_seconds = 2;
+  record.costs.slowest_rank = 3;
+  record.costs.peak_bytes = 1 << 20;
+  Metrics metrics(RealFileSystem(), directory_.path(), 1);
+  ASSERT_OK(metrics.Resume("align", 0));
+  ASSERT_OK(metrics.Record(record));
+  const nlohmann::json line = Lines().at(0);
+  EXPECT_EQ(line["grad_norms"]["norms"], 4);
+  EXPECT_TRUE(line["kl_of_layer"][0].is_null());
+  EXPECT_EQ(line["kl_of_layer"][1], 0.25);
+  EXPECT_EQ(line["costs"]["axes"]["shard"]["seconds"], 0.5);
+  EXPECT_EQ(line["costs"]["axes"]["shard"]["bytes_sent"], 100);
+  EXPECT_EQ(line["costs"]["work_seconds"], 2);
+  EXPECT_EQ(line["costs"]["slowest_rank"], 3);
+  EXPECT_EQ(line["costs"]["peak_bytes"], 1 << 20);
+}
+
 TEST_F(MetricsTest, ResumingCutsWhatWillBeComputedAgainAndNothingElse) {
   Write("align", -1, 2);
   Write("distill", -1, 4);

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +29,11 @@
 
 namespace rtpurbo::testing {
 namespace {
+
+double GradNorm(const Optimizer& optimizer) {
+  const std::vector<double> squares = optimizer.GradSquares();
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
 
 using Json = nlohmann::json;
 
@@ -292,7 +298,7 @@ std::vector<double> LossesOfSteps(DeviceType type, DType dtype,
     const Var loss = LabelLoss(tape, *model, x, labels);
     losses.push_back(ToFloat(ctx, loss.value()) / kLabelRows);
     tape.Backward(loss, 1.0F / kLabelRows);
-    optimizer.Step(step, 1e-4, std::sqrt(optimizer.GradSquares()));
+    optimizer.Step(step, 1e-4, GradNorm(optimizer));
   }
   return losses;
 }

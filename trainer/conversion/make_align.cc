@@ -76,6 +76,8 @@ absl::StatusOr<StageResult> MakeAlign(RunContext& run) {
   options.team = run.team();
   options.folder = run.Path(kFolder);
   options.control = run.control();
+  options.groups = run.groups();
+  options.profile = run.ProfileOf("align");
   options.config_text = StageConfigText(run.run(), "align");
   Metrics metrics(run.files(), run.folder(), options.steps);
   ASSIGN_OR_RETURN(

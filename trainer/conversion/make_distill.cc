@@ -63,6 +63,8 @@ absl::StatusOr<StageResult> MakeDistill(RunContext& run) {
   options.team = run.team();
   options.folder = run.Path(kFolder);
   options.control = run.control();
+  options.groups = run.groups();
+  options.profile = run.ProfileOf("distill");
   options.config_text = StageConfigText(run.run(), "distill");
   Metrics metrics(run.files(), run.folder(), options.steps);
   ASSIGN_OR_RETURN(

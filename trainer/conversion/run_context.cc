@@ -60,6 +60,10 @@ absl::StatusOr<std::int32_t> RunContext::EndToken() {
   return config->end_tokens[0];
 }
 
+Profile::Options RunContext::ProfileOf(absl::string_view stage) const {
+  return {control_.profile_steps, Path("profile"), std::string(stage)};
+}
+
 absl::StatusOr<const Tokenizer*> RunContext::tokenizer() {
   if (!tokenizer_.has_value()) {
     ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(JoinPath(run_.model().path(),

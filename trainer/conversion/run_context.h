@@ -28,6 +28,7 @@
 #include "model/head_map.h"
 #include "model/sparse_mode.h"
 #include "model/transformer.h"
+#include "trainer/profile.h"
 #include "trainer/run_control.h"
 #include "trainer/trained_model.h"
 
@@ -55,6 +56,10 @@ class RunContext {
   Replicas replicas() {
     return {&mesh_->replica_expert(), &mesh_->along(MeshAxis::kReplica)};
   }
+  // Those over which the ranks speak.
+  std::vector<NamedGroup> groups() const { return mesh_->named_groups(); }
+  // What to trace of a training stage, and where to.
+  Profile::Options ProfileOf(absl::string_view stage) const;
   // Between two pieces of work of a stage: OK, or Cancelled if the run was
   // asked to stop.
   absl::Status MayGoOn(absl::string_view stage) const;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -149,6 +151,21 @@ std::int64_t NumSlots(const IndexProjections& projections) {
   return slots;
 }
 
+// Adds the losses of layers, sums over their heads, to those of a step.
+void AddLosses(const IndexProjections& projections,
+               const std::vector<double>& loss, StepSums* sums) {
+  const double all = std::accumulate(loss.begin(), loss.end(), 0.0);
+  sums->loss += all;
+  sums->kl += all / static_cast<double>(NumSlots(projections));
+  sums->kl_of_layer.resize(loss.size());
+  for (std::size_t l = 0; l < loss.size(); ++l) {
+    const std::size_t heads = projections.layers[l].head_S.size();
+    sums->kl_of_layer[l] += heads == 0
+                                ? std::numeric_limits<double>::quiet_NaN()
+                                : loss[l] / static_cast<double>(heads);
+  }
+}
+
 // Blocks up to the last that has a retrieval head: what lies above is not
 // needed.
 std::int64_t NeededBlocks(const IndexProjections& projections) {
@@ -194,20 +211,22 @@ std::vector<std::int32_t> AlignmentRows::HeldOut(std::int64_t T) const {
   return rows;
 }
 
-double AlignmentLoss(Transformer& model, const IndexProjections& projections,
-                     const std::vector<std::int32_t>& tokens,
-                     const std::vector<std::int32_t>& rows, float scale,
-                     IndexProjections* grads) {
+std::vector<double> AlignmentLoss(Transformer& model,
+                                  const IndexProjections& projections,
+                                  const std::vector<std::int32_t>& tokens,
+                                  const std::vector<std::int32_t>& rows,
+                                  float scale, IndexProjections* grads) {
   const ExecContext& ctx = model.ctx();
   const ModelConfig& config = model.config();
-  double loss = 0;
+  std::vector<double> loss(projections.layers.size());
   LayerAlignment* current = nullptr;
   const Attend observed = ObservedAttend(
       MakePatterns(config, DenseMap(config)),
       [&](const AttentionCall& call, const kernels::AttentionPattern& pattern,
           const Tensor& lse_HT) {
         if (current != nullptr) {
-          loss += current->Add(call, pattern, lse_HT, rows, scale);
+          loss[static_cast<std::size_t>(call.layer)] +=
+              current->Add(call, pattern, lse_HT, rows, scale);
         }
       });
   const Attend attend = [&](Tape& tape, Stash& stash,
@@ -256,7 +275,8 @@ std::vector<TrainedTensor> ProjectionAlignment::trained() {
                        options_.weight_decay,
                        {{name, weight.shape(), 0}},
                        0,
-                       options_.replicas});
+                       options_.replicas,
+                       "projections"});
   };
   for (std::size_t l = 0; l < projections_->layers.size(); ++l) {
     const IndexProjections::Layer& layer = projections_->layers[l];
@@ -287,10 +307,10 @@ absl::Status ProjectionAlignment::RunMicroBatch(std::int64_t step,
       options_.train(step * options_.sequences_per_step + micro_batch));
   const auto T = static_cast<std::int64_t>(sequence.tokens_T.size());
   const std::vector<std::int32_t> rows = options_.rows.At(step, T);
-  const double loss = AlignmentLoss(model_, *projections_, sequence.tokens_T,
-                                    rows, scale, &grads_);
-  sums->loss += loss;
-  sums->kl += loss / static_cast<double>(NumSlots(*projections_));
+  AddLosses(*projections_,
+            AlignmentLoss(model_, *projections_, sequence.tokens_T, rows, scale,
+                          &grads_),
+            sums);
   if (Speaks(model_)) {
     sums->rows += static_cast<double>(rows.size());
     sums->tokens += T;
@@ -302,11 +322,14 @@ absl::StatusOr<double> ProjectionAlignment::HeldOutMean(std::int64_t i) {
   ASSIGN_OR_RETURN(const Sequence sequence, options_.held_out(i));
   const std::vector<std::int32_t> rows =
       options_.rows.HeldOut(sequence.num_tokens());
-  const double sum =
-      AlignmentLoss(model_, *projections_, sequence.tokens_T, rows, 0, nullptr);
+  StepSums sums;
+  AddLosses(
+      *projections_,
+      AlignmentLoss(model_, *projections_, sequence.tokens_T, rows, 0, nullptr),
+      &sums);
   RETURN_IF_ERROR(model_.status());
-  return sum / (static_cast<double>(rows.size()) *
-                static_cast<double>(NumSlots(*projections_)));
+  return sums.loss / (static_cast<double>(rows.size()) *
+                      static_cast<double>(NumSlots(*projections_)));
 }
 
 }  // namespace rtpurbo

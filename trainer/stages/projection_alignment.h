@@ -36,14 +36,16 @@ struct AlignmentRows {
   std::int64_t First(std::int64_t T) const;
 };
 
-// Sum over `rows` and retrieval heads of the KL on one sequence. If `grads` is
+// For each layer the sum over `rows` and its retrieval heads of the KL on one
+// sequence. If `grads` is
 // not null, adds `scale` times its gradient to grads' wq and wk. Where ranks
 // share the rows of a sequence, loss and gradient are those of this rank's
 // rows.
-double AlignmentLoss(Transformer& model, const IndexProjections& projections,
-                     const std::vector<std::int32_t>& tokens,
-                     const std::vector<std::int32_t>& rows, float scale,
-                     IndexProjections* grads);
+std::vector<double> AlignmentLoss(Transformer& model,
+                                  const IndexProjections& projections,
+                                  const std::vector<std::int32_t>& tokens,
+                                  const std::vector<std::int32_t>& rows,
+                                  float scale, IndexProjections* grads);
 
 class ProjectionAlignment : public Stage {
  public:

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "data/file_system.h"
@@ -82,7 +83,9 @@ class ProjectionAlignmentTest : public ::testing::Test {
     return StartProjections(*model_, map_, start, {tokens_});
   }
   double Loss(const IndexProjections& projections) {
-    return AlignmentLoss(*model_, projections, tokens_, rows_, 0, nullptr);
+    const std::vector<double> loss =
+        AlignmentLoss(*model_, projections, tokens_, rows_, 0, nullptr);
+    return std::accumulate(loss.begin(), loss.end(), 0.0);
   }
 
   std::unique_ptr<Device> device_ = *Device::Open(DeviceType::kCpu);
