@@ -55,6 +55,12 @@ absl::StatusOr<std::unique_ptr<RunSession>> RunSession::Open(
 absl::Status RunSession::Begin(const configs::Run& run, const RunFlags& flags) {
   RETURN_IF_ERROR(Watch(run.watch()));
   RETURN_IF_ERROR(Lock(flags.out));
+  log_ = std::make_unique<RunLog>(*files_, flags.out, ranks_->rank());
+  Log(LogLevel::kDebug, "run", "this rank starts",
+      {{"of", ranks_->size()},
+       {"on_its_host", ranks_->local_size()},
+       {"threads", NumThreads()},
+       {"incarnation", control_.incarnation}});
   control_.profile_steps = flags.profile;
   control_.may_go_on = [this] { return MayGoOn(); };
   ASSIGN_OR_RETURN(conversion_,

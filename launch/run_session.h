@@ -26,6 +26,7 @@
 #include "dist/watchdog.h"
 #include "kernels/core/context.h"
 #include "launch/run_flags.h"
+#include "launch/run_log.h"
 #include "launch/stop_signals.h"
 #include "trainer/conversion/conversion.h"
 
@@ -66,6 +67,7 @@ class RunSession {
   std::unique_ptr<Watchdog> watchdog_;  // of several ranks
   std::unique_ptr<RunLock> lock_;       // on the first rank
   std::unique_ptr<FencedFileSystem> files_;
+  std::unique_ptr<RunLog> log_;
   RunControl control_;
   std::unique_ptr<Conversion> conversion_;
 };

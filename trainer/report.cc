@@ -10,6 +10,8 @@
 #include "kernels/core/status_macros.h"
 #include "trainer/report_charts.h"
 #include "trainer/report_data.h"
+#include "trainer/report_html.h"
+#include "trainer/report_steps.h"
 
 namespace rtpurbo {
 namespace {
@@ -31,7 +33,7 @@ constexpr char kStyle[] =
     "th,td{padding:4px 8px;text-align:right;border-bottom:1px solid "
     "var(--line);"
     "white-space:nowrap}th:first-child,td:first-child{text-align:left}"
-    "thead th{color:var(--soft);font-weight:600}"
+    "thead th{color:var(--soft);font-weight:600;white-space:normal}"
     ".scroll{overflow-x:auto}"
     "svg{width:100%;max-width:720px;display:block;margin:8px 0;background:"
     "var(--panel);border-radius:6px}"
@@ -45,18 +47,6 @@ constexpr char kStyle[] =
     ".cell{fill:#2f6fde}.marked{stroke:#d9822b;stroke-width:2.5}"
     "details pre{background:var(--panel);padding:12px;overflow-x:auto}";
 
-double Number(const Json& object, const char* key) {
-  return object.contains(key) && object[key].is_number()
-             ? object[key].get<double>()
-             : std::nan("");
-}
-
-std::string TextOf(const Json& object, const char* key) {
-  return object.contains(key) && object[key].is_string()
-             ? object[key].get<std::string>()
-             : "";
-}
-
 std::string Section(absl::string_view title, absl::string_view from,
                     const std::string& body) {
   return absl::StrCat(
@@ -69,25 +59,21 @@ std::string Percent(double share) {
   return std::isfinite(share) ? absl::StrFormat("%.1f", 100 * share) : "-";
 }
 
-std::string Cell(const std::string& text) {
-  return absl::StrCat("<td>", EscapeHtml(text), "</td>");
-}
-
 std::string AccuracyRow(const Json& row) {
-  const double difference = Number(row, "difference");
-  const double p = Number(row, "p_value");
+  const double difference = NumberOf(row, "difference");
+  const double p = NumberOf(row, "p_value");
   return absl::StrCat(
-      "<tr>", Cell(TextOf(row, "model")), Cell(TextOf(row, "kind")),
-      Cell(FormatNumber(Number(row, "tokens"))),
-      Cell(FormatNumber(Number(row, "questions"))),
-      Cell(Percent(Number(row, "exact"))),
-      Cell(absl::StrCat(Percent(Number(row, "low")), " - ",
-                        Percent(Number(row, "high")))),
-      Cell(Percent(Number(row, "contains"))),
+      Cell(TextOf(row, "model")), Cell(TextOf(row, "kind")),
+      Cell(FormatNumber(NumberOf(row, "tokens"))),
+      Cell(FormatNumber(NumberOf(row, "questions"))),
+      Cell(Percent(NumberOf(row, "exact"))),
+      Cell(absl::StrCat(Percent(NumberOf(row, "low")), " - ",
+                        Percent(NumberOf(row, "high")))),
+      Cell(Percent(NumberOf(row, "contains"))),
       Cell(std::isfinite(difference)
                ? absl::StrFormat("%+.1f", 100 * difference)
                : "-"),
-      Cell(std::isfinite(p) ? absl::StrFormat("%.2g", p) : "-"), "</tr>");
+      Cell(std::isfinite(p) ? absl::StrFormat("%.2g", p) : "-"));
 }
 
 std::string Accuracy(const ReportData& data) {
@@ -95,22 +81,21 @@ std::string Accuracy(const ReportData& data) {
       data.summary["table"].empty()) {
     return "";
   }
-  std::string rows;
+  std::vector<std::string> rows;
   std::vector<Bar> bars;
   for (const Json& row : data.summary["table"]) {
-    rows += AccuracyRow(row);
+    rows.push_back(AccuracyRow(row));
     if (TextOf(row, "kind") == "all") {
-      bars.push_back({TextOf(row, "model"), Number(row, "exact"),
-                      Number(row, "low"), Number(row, "high")});
+      bars.push_back({TextOf(row, "model"), NumberOf(row, "exact"),
+                      NumberOf(row, "low"), NumberOf(row, "high")});
     }
   }
   return absl::StrCat(
       BarChart({"Share of exact answers by model", "", ""}, bars),
-      "<div class=\"scroll\"><table><thead><tr><th>model</th><th>kind</th>"
-      "<th>tokens</th><th>questions</th><th>exact %</th><th>95 % interval</th>"
-      "<th>contains %</th><th>difference</th><th>p</th></tr></thead><tbody>",
-      rows,
-      "</tbody></table></div><p class=\"soft\">exact: the greedy output up to "
+      Table({"model", "kind", "tokens", "questions", "exact %", "95 % interval",
+             "contains %", "difference", "p"},
+            rows),
+      "<p class=\"soft\">exact: the greedy output up to "
       "the end token equals the answers. Intervals: Wilson. difference: exact "
       "answers against dense on the same questions, in points; p: McNemar, "
       "exact.</p>");
@@ -158,10 +143,10 @@ std::string LossCurve(const ReportData& data, const std::string& stage) {
     if (TextOf(line, "stage") != stage) {
       continue;
     }
-    const double step = Number(line, "step");
+    const double step = NumberOf(line, "step");
     if (line.contains("loss")) {
       loss.x.push_back(step);
-      loss.y.push_back(Number(line, "loss"));
+      loss.y.push_back(NumberOf(line, "loss"));
     }
     if (line.contains("held_out") && line["held_out"].is_array() &&
         !line["held_out"].empty()) {
@@ -188,9 +173,9 @@ std::string Recall(const ReportData& data) {
     for (const char* unit : {"token", "block"}) {
       const std::string name = absl::StrCat(when, ", ", unit, "s");
       series[name].name = name;
-      series[name].x.push_back(Number(row, "p"));
+      series[name].x.push_back(NumberOf(row, "p"));
       series[name].y.push_back(
-          Number(row, absl::StrCat(unit, "_recall").c_str()));
+          NumberOf(row, absl::StrCat(unit, "_recall").c_str()));
     }
   }
   std::vector<Series> all;
@@ -207,8 +192,8 @@ std::string Budgets(const ReportData& data) {
   std::vector<double> blocks;
   for (const Json& line : data.evaluation) {
     if (TextOf(line, "model") == "stage 2") {
-      tokens.push_back(Number(line, "tokens_kept"));
-      blocks.push_back(Number(line, "blocks_kept"));
+      tokens.push_back(NumberOf(line, "tokens_kept"));
+      blocks.push_back(NumberOf(line, "blocks_kept"));
     }
   }
   constexpr int kBins = 24;
@@ -225,15 +210,13 @@ std::string PairTable(const Json& object, const char* unit) {
   if (!object.is_object() || object.empty()) {
     return "";
   }
-  std::string rows;
+  std::vector<std::string> rows;
   for (const auto& [key, value] : object.items()) {
-    absl::StrAppend(&rows, "<tr>", Cell(key),
-                    Cell(value.is_number() ? FormatNumber(value.get<double>())
-                                           : value.dump()),
-                    "</tr>");
+    rows.push_back(absl::StrCat(
+        Cell(key), Cell(value.is_number() ? FormatNumber(value.get<double>())
+                                          : value.dump())));
   }
-  return absl::StrCat("<table><thead><tr><th></th><th>", unit,
-                      "</th></tr></thead><tbody>", rows, "</tbody></table>");
+  return Table({"", unit}, rows);
 }
 
 std::string Fidelity(const ReportData& data) {
@@ -241,23 +224,19 @@ std::string Fidelity(const ReportData& data) {
       !data.summary["fidelity"].is_array()) {
     return "";
   }
-  std::string rows;
+  std::vector<std::string> rows;
   for (const Json& row : data.summary["fidelity"]) {
-    absl::StrAppend(&rows, "<tr>", Cell(TextOf(row, "model")));
+    std::string& cells = rows.emplace_back(Cell(TextOf(row, "model")));
     for (const char* key :
          {"kl", "argmax_agreement", "kept_mass", "tokens_kept", "blocks_kept",
           "compute_sparsity", "memory_sparsity"}) {
-      const double value = Number(row, key);
-      rows += Cell(std::isfinite(value) ? FormatNumber(value) : "-");
+      cells += Cell(NumberOrDash(NumberOf(row, key)));
     }
-    rows += "</tr>";
   }
-  return absl::StrCat(
-      "<div class=\"scroll\"><table><thead><tr><th>model</th><th>top-10 KL</th>"
-      "<th>argmax agrees</th><th>kept mass</th><th>keys a row</th>"
-      "<th>blocks a row</th><th>compute sparsity</th><th>memory sparsity</th>"
-      "</tr></thead><tbody>",
-      rows, "</tbody></table></div>");
+  return Table(
+      {"model", "top-10 KL", "argmax agrees", "kept mass", "keys a row",
+       "blocks a row", "compute sparsity", "memory sparsity"},
+      rows);
 }
 
 std::string Costs(const ReportData& data) {
@@ -265,7 +244,7 @@ std::string Costs(const ReportData& data) {
   if (data.summary.contains("seconds")) {
     body += PairTable(data.summary["seconds"], "seconds");
   }
-  if (const double bytes = Number(data.summary, "peak_bytes");
+  if (const double bytes = NumberOf(data.summary, "peak_bytes");
       std::isfinite(bytes)) {
     absl::StrAppend(&body, "<p>Peak memory of the process: ",
                     absl::StrFormat("%.0f MB", bytes / 1e6), ".</p>");
@@ -291,15 +270,18 @@ absl::StatusOr<std::string> RenderReport(FileSystem& files,
       Section("Which heads retrieve",
               "calibrate/heads.*.textproto, heads.textproto", HeadMaps(data));
   page += Section("Stage 1: projection alignment", "metrics.jsonl",
-                  LossCurve(data, "align"));
+                  LossCurve(data, "align") + LayerKl(data, "align"));
   page += Section("Recall against p", "summary.json", Recall(data));
   page += Section("Stage 2: self-distillation", "metrics.jsonl",
-                  LossCurve(data, "distill"));
+                  LossCurve(data, "distill") + GradNorms(data, "distill"));
   page += Section("KL on held-out text", "summary.json",
                   PairTable(kl, "nats a row"));
   page += Section("What a retrieval row attends", "evaluation.jsonl",
                   Budgets(data));
   page += Section("Time and memory", "summary.json", Costs(data));
+  page += Section("Where a step's time goes", "metrics.jsonl", StepTimes(data));
+  page += Section("Warnings and errors of all ranks", "logs/*.jsonl",
+                  data.warnings.empty() ? "<p>None.</p>" : Warnings(data));
   page += Section(
       "Configuration", "run.textproto",
       data.config_text.empty()

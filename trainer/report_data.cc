@@ -1,11 +1,13 @@
 #include "trainer/report_data.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "data/strict_json.h"
 #include "kernels/core/status_macros.h"
+#include "trainer/report_html.h"
 
 namespace rtpurbo {
 namespace {
@@ -60,6 +62,34 @@ absl::StatusOr<std::optional<HeadMap>> ReadMap(FileSystem& files,
   return std::optional<HeadMap>(std::move(map));
 }
 
+// A line that a crash has cut off is passed over: a log is no result.
+absl::StatusOr<std::vector<Json>> ReadWarnings(FileSystem& files,
+                                               const std::string& folder) {
+  std::vector<Json> warnings;
+  ASSIGN_OR_RETURN(const bool exists, files.Exists(folder));
+  if (!exists) {
+    return warnings;
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(folder));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::string text,
+                     files.ReadFile(JoinPath(folder, name)));
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      Json json = Json::parse(line.begin(), line.end(), nullptr,
+                              /*allow_exceptions=*/false);
+      const std::string level = TextOf(json, "level");
+      if (level == "warning" || level == "error") {
+        warnings.push_back(std::move(json));
+      }
+    }
+  }
+  std::stable_sort(warnings.begin(), warnings.end(),
+                   [](const Json& a, const Json& b) {
+                     return TextOf(a, "time") < TextOf(b, "time");
+                   });
+  return warnings;
+}
+
 }  // namespace
 
 absl::StatusOr<ReportData> ReadReportData(FileSystem& files,
@@ -81,6 +111,7 @@ absl::StatusOr<ReportData> ReadReportData(FileSystem& files,
   ASSIGN_OR_RETURN(data.effect,
                    ReadMap(files, path("calibrate/heads.effect.textproto")));
   ASSIGN_OR_RETURN(data.used, ReadMap(files, path("heads.textproto")));
+  ASSIGN_OR_RETURN(data.warnings, ReadWarnings(files, path("logs")));
   if (!config.has_value() && data.metrics.empty() && data.evaluation.empty() &&
       data.summary.empty()) {
     return absl::NotFoundError(absl::StrCat(

@@ -19,6 +19,7 @@ struct ReportData {
   std::vector<nlohmann::json> metrics;     // lines of metrics.jsonl
   std::vector<nlohmann::json> evaluation;  // lines of evaluation.jsonl
   nlohmann::json summary = nlohmann::json::object();
+  std::vector<nlohmann::json> warnings;  // of logs/*.jsonl, by time
   std::optional<HeadMap> needle;
   std::optional<HeadMap> effect;
   std::optional<HeadMap> used;  // heads.textproto

@@ -20,6 +20,9 @@ struct State {
   LogWriter write;
   bool is_terminal = isatty(STDERR_FILENO) == 1;
   std::string status_line;
+
+  std::mutex sink_mutex;
+  LogSink sink;
 };
 
 // Never destroyed: threads may still log when the program ends.
@@ -79,11 +82,19 @@ std::string FieldText(const LogField& field) {
 }
 
 constexpr char kEraseLine[] = "\r\x1b[K";
+constexpr std::array<const char*, 4> kLevelNames = {"debug", "info", "warning",
+                                                    "error"};
 
-}  // namespace
+// What the sink has to say.
+std::string TellSink(const LogEvent& event) {
+  State& state = TheState();
+  const std::lock_guard<std::mutex> lock(state.sink_mutex);
+  return state.sink == nullptr ? "" : state.sink(event);
+}
 
-void Log(LogLevel level, absl::string_view stage, absl::string_view message,
-         std::initializer_list<LogField> fields) {
+void WriteLine(LogLevel level, absl::string_view stage,
+               absl::string_view message,
+               std::initializer_list<LogField> fields) {
   State& state = TheState();
   const std::lock_guard<std::mutex> lock(state.mutex);
   if (level < state.level) {
@@ -103,6 +114,28 @@ void Log(LogLevel level, absl::string_view stage, absl::string_view message,
   Write(state, line);
 }
 
+}  // namespace
+
+const char* Name(LogLevel level) {
+  return kLevelNames[static_cast<std::size_t>(level)];
+}
+
+void Log(LogLevel level, absl::string_view stage, absl::string_view message,
+         std::initializer_list<LogField> fields) {
+  WriteLine(level, stage, message, fields);
+  const std::string trouble =
+      TellSink({level, std::string(stage), std::string(message), fields});
+  if (!trouble.empty()) {
+    WriteLine(LogLevel::kWarning, "log", trouble, {});
+  }
+}
+
+void SetLogSink(LogSink sink) {
+  State& state = TheState();
+  const std::lock_guard<std::mutex> lock(state.sink_mutex);
+  state.sink = std::move(sink);
+}
+
 void SetLogLevel(LogLevel level) {
   State& state = TheState();
   const std::lock_guard<std::mutex> lock(state.mutex);
@@ -110,13 +143,11 @@ void SetLogLevel(LogLevel level) {
 }
 
 bool ParseLogLevel(absl::string_view name, LogLevel* level) {
-  constexpr std::array<absl::string_view, 4> kNames = {"debug", "info",
-                                                       "warning", "error"};
-  const auto* found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) {
+  const auto* found = std::find(kLevelNames.begin(), kLevelNames.end(), name);
+  if (found == kLevelNames.end()) {
     return false;
   }
-  *level = static_cast<LogLevel>(found - kNames.begin());
+  *level = static_cast<LogLevel>(found - kLevelNames.begin());
   return true;
 }
 

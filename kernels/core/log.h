@@ -13,6 +13,7 @@
 #include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -29,6 +30,9 @@ struct LogField {
   std::string value;
 };
 
+// "debug", "info", "warning", "error".
+const char* Name(LogLevel level);
+
 // Line breaks in `message` are written as \n: an event stays one line.
 void Log(LogLevel level, absl::string_view stage, absl::string_view message,
          std::initializer_list<LogField> fields = {});
@@ -42,6 +46,18 @@ bool ParseLogLevel(absl::string_view name, LogLevel* level);
 // a null `write` restores standard error. For tests.
 using LogWriter = std::function<void(absl::string_view bytes)>;
 void SetLogWriter(LogWriter write, bool is_terminal);
+
+struct LogEvent {
+  LogLevel level;
+  std::string stage;
+  std::string message;
+  std::vector<LogField> fields;
+};
+// Who is told of every event besides, of any level; null: nobody, as at first.
+// One at a time; it must not log. What it returns is said on standard error if
+// it is not empty.
+using LogSink = std::function<std::string(const LogEvent& event)>;
+void SetLogSink(LogSink sink);
 
 namespace internal {
 
