@@ -6,10 +6,10 @@
 // continues, one whose inputs or outputs changed is made again; the log says
 // which, and why. summary.json and report.html are written after each.
 //
-// With several ranks, all call the same functions. align and distill are made
-// by all of them together; the other stages by the first, while the others
-// wait. Only the first writes, but for each rank's part of a checkpoint. Files
-// must be the same ones on all ranks.
+// With several ranks, all call the same functions. prepare and export are made
+// by the first, while the others wait; the other stages by all of them
+// together. Only the first writes, but for each rank's part of a checkpoint.
+// Files must be the same ones on all ranks.
 
 #ifndef RTPURBO_TRAINER_CONVERSION_CONVERSION_H_
 #define RTPURBO_TRAINER_CONVERSION_CONVERSION_H_

@@ -1,12 +1,16 @@
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "dist/agree.h"
 #include "kernels/core/log.h"
 #include "kernels/core/progress.h"
 #include "kernels/core/status_macros.h"
 #include "trainer/conversion/config_options.h"
 #include "trainer/conversion/stages.h"
+#include "trainer/model_input.h"
 #include "trainer/stages/head_calibration.h"
 
 namespace rtpurbo {
@@ -27,6 +31,7 @@ std::vector<float> MeanScore(const Scores& scores) {
   return mean;
 }
 
+// All ranks have one, and call its functions together.
 class Calibration {
  public:
   Calibration(RunContext& run, Transformer& model, const DocumentStream& stream,
@@ -42,6 +47,16 @@ class Calibration {
   absl::StatusOr<HeadMap> Effect(bool one_by_one);
 
  private:
+  // Of n documents: `make(i)` makes one, `score(document)` has the collectives
+  // of a model inside. Each team of ranks scores its share; all get all scores,
+  // in order. If a document can't be made, or a rank is asked to stop, all
+  // ranks get that error.
+  template <typename Make, typename Score>
+  absl::StatusOr<Scores> ShareDocuments(absl::string_view method,
+                                        std::int64_t n, Make make, Score score);
+  absl::StatusOr<NeedleDocument> MakeNeedleDocument(std::int64_t i) const;
+  absl::StatusOr<AnsweredTokens> MakeQuestion(
+      const std::vector<QuestionKind>& kinds, std::int64_t i) const;
   HeadMap MapOf(const char* method, const Scores& scores) const;
 
   RunContext& run_;
@@ -50,6 +65,41 @@ class Calibration {
   const DocumentStream& stream_;
   std::string fingerprint_;
 };
+
+template <typename Make, typename Score>
+absl::StatusOr<Scores> Calibration::ShareDocuments(absl::string_view method,
+                                                   std::int64_t n, Make make,
+                                                   Score score) {
+  const WorkTeam team = run_.team();
+  std::optional<ProgressLine> progress;
+  if (run_.ranks().rank() == 0) {
+    progress.emplace(absl::StrCat("calibrate ", method), n);
+  }
+  const auto piece =
+      [&](std::int64_t i,
+          bool /*counts*/) -> absl::StatusOr<std::vector<double>> {
+    const absl::Status may_go_on = run_.MayGoOn("calibrate");
+    const auto document = make(i);
+    RETURN_IF_ERROR(AgreeOn(run_.ctx(), run_.ranks(),
+                            may_go_on.ok() ? document.status() : may_go_on));
+    const std::vector<float> scores = score(*document);
+    RETURN_IF_ERROR(model_.status());
+    if (progress.has_value()) {
+      const std::int64_t done = std::min(i + team.count, n);
+      progress->Update({done, done * config_.tokens()});
+    }
+    // The ranks of a team have the same scores, and what they say is added up.
+    return Speaks(model_) ? std::vector<double>(scores.begin(), scores.end())
+                          : std::vector<double>(scores.size(), 0.0);
+  };
+  ASSIGN_OR_RETURN(const auto numbers,
+                   ShareOut(run_.ctx(), run_.ranks(), team, n, piece));
+  Scores scores(numbers.size());
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    scores[i].assign(numbers[i].begin(), numbers[i].end());
+  }
+  return scores;
+}
 
 HeadMap Calibration::MapOf(const char* method, const Scores& scores) const {
   HeadMap map =
@@ -64,32 +114,52 @@ HeadMap Calibration::MapOf(const char* method, const Scores& scores) const {
     overlap += RankOverlap(scores[0], scores[i], map.num_retrieval()) /
                static_cast<double>(scores.size() - 1);
   }
-  Log(LogLevel::kInfo, "calibrate", absl::StrCat(method, " map"),
-      {{"retrieval_heads", map.num_retrieval()},
-       {"of", model_.config().num_query_heads()},
-       {"documents", map.documents},
-       {"overlap_between_documents", scores.size() > 1 ? overlap : 1}});
+  if (run_.ranks().rank() == 0) {
+    Log(LogLevel::kInfo, "calibrate", absl::StrCat(method, " map"),
+        {{"retrieval_heads", map.num_retrieval()},
+         {"of", model_.config().num_query_heads()},
+         {"documents", map.documents},
+         {"overlap_between_documents", scores.size() > 1 ? overlap : 1}});
+  }
   return map;
 }
 
-absl::StatusOr<HeadMap> Calibration::Needle() {
+absl::StatusOr<NeedleDocument> Calibration::MakeNeedleDocument(
+    std::int64_t i) const {
   NeedleDocumentOptions options;
   options.num_tokens = config_.tokens();
   options.needle_tokens = config_.needle_tokens();
   options.window = run_.run().attention().window();
   options.sinks = run_.run().attention().sinks();
   options.first_needle = run_.run().data().first_needle();
-  Scores scores;
-  ProgressLine progress("calibrate needle", config_.needle_documents());
-  for (std::int64_t i = 0; i < config_.needle_documents(); ++i) {
-    RETURN_IF_ERROR(run_.MayGoOn("calibrate"));
-    ASSIGN_OR_RETURN(const NeedleDocument document,
-                     stream_.CalibrationDocument(options, i));
-    scores.push_back(NeedleScores(model_, document.tokens_T,
-                                  {document.post.begin, document.post.end},
-                                  {document.pre.begin, document.pre.end}));
-    progress.Update({i + 1, (i + 1) * config_.tokens()});
-  }
+  return stream_.CalibrationDocument(options, i);
+}
+
+absl::StatusOr<AnsweredTokens> Calibration::MakeQuestion(
+    const std::vector<QuestionKind>& kinds, std::int64_t i) const {
+  const auto kind = static_cast<std::size_t>(i) % kinds.size();
+  const std::int64_t index = i / static_cast<std::int64_t>(kinds.size());
+  ASSIGN_OR_RETURN(
+      const Question question,
+      stream_.CalibrationQuestion(kinds[kind], config_.tokens(), index));
+  AnsweredTokens answered{question.prompt_T,
+                          static_cast<std::int64_t>(question.prompt_T.size())};
+  answered.tokens.insert(answered.tokens.end(), question.answer_T.begin(),
+                         question.answer_T.end());
+  return answered;
+}
+
+absl::StatusOr<HeadMap> Calibration::Needle() {
+  const auto score = [this](const NeedleDocument& document) {
+    return NeedleScores(model_, document.tokens_T,
+                        {document.post.begin, document.post.end},
+                        {document.pre.begin, document.pre.end});
+  };
+  ASSIGN_OR_RETURN(
+      const Scores scores,
+      ShareDocuments(
+          "needle", config_.needle_documents(),
+          [this](std::int64_t i) { return MakeNeedleDocument(i); }, score));
   return MapOf("needle", scores);
 }
 
@@ -98,27 +168,18 @@ absl::StatusOr<HeadMap> Calibration::Effect(bool one_by_one) {
   const LocalShape local{run_.run().attention().window(),
                          run_.run().attention().sinks()};
   const std::vector<QuestionKind> kinds = KindsOf(config_.effect_kinds());
-  Scores scores;
-  const std::int64_t all =
-      config_.effect_documents() * static_cast<std::int64_t>(kinds.size());
-  ProgressLine progress(absl::StrCat("calibrate ", method), all);
-  for (std::int64_t i = 0; i < all; ++i) {
-    RETURN_IF_ERROR(run_.MayGoOn("calibrate"));
-    const auto kind = static_cast<std::size_t>(i) % kinds.size();
-    const std::int64_t index = i / static_cast<std::int64_t>(kinds.size());
-    ASSIGN_OR_RETURN(
-        const Question question,
-        stream_.CalibrationQuestion(kinds[kind], config_.tokens(), index));
-    AnsweredTokens answered{
-        question.prompt_T, static_cast<std::int64_t>(question.prompt_T.size())};
-    answered.tokens.insert(answered.tokens.end(), question.answer_T.begin(),
-                           question.answer_T.end());
-    scores.push_back(one_by_one ? OneByOneScores(model_, local, answered)
-                                : EffectScores(model_, local, answered,
-                                               config_.gate_points(),
-                                               config_.recompute()));
-    progress.Update({i + 1, (i + 1) * config_.tokens()});
-  }
+  const auto score = [&](const AnsweredTokens& question) {
+    return one_by_one
+               ? OneByOneScores(model_, local, question)
+               : EffectScores(model_, local, question, config_.gate_points(),
+                              config_.recompute());
+  };
+  ASSIGN_OR_RETURN(
+      const Scores scores,
+      ShareDocuments(
+          method,
+          config_.effect_documents() * static_cast<std::int64_t>(kinds.size()),
+          [&](std::int64_t i) { return MakeQuestion(kinds, i); }, score));
   return MapOf(method, scores);
 }
 
@@ -144,7 +205,9 @@ absl::StatusOr<HeadMap> ReadMap(RunContext& run, const ModelConfig& config,
 
 absl::Status WriteMap(RunContext& run, const std::string& name,
                       const HeadMap& map) {
-  return run.files().WriteFileAtomically(run.Path(name), ToText(map));
+  return run.OnFirst([&] {
+    return run.files().WriteFileAtomically(run.Path(name), ToText(map));
+  });
 }
 
 }  // namespace
@@ -152,10 +215,14 @@ absl::Status WriteMap(RunContext& run, const std::string& name,
 absl::StatusOr<StageResult> MakeCalibrate(RunContext& run) {
   const configs::Calibration& config = run.run().calibration();
   ASSIGN_OR_RETURN(Transformer* const model, run.Teacher());
-  ASSIGN_OR_RETURN(const std::string fingerprint, run.TeacherFingerprint());
+  // All weights are read for it.
+  ASSIGN_OR_RETURN(const std::string fingerprint,
+                   FromFirstRank(run.ctx(), run.ranks(),
+                                 [&] { return run.TeacherFingerprint(); }));
   ASSIGN_OR_RETURN(const auto stream,
                    run.MakeStream(RunContext::StreamUse::kMeasure));
-  RETURN_IF_ERROR(run.files().CreateDirectories(run.Path("calibrate")));
+  RETURN_IF_ERROR(run.OnFirst(
+      [&] { return run.files().CreateDirectories(run.Path("calibrate")); }));
   Calibration calibration(run, *model, *stream, fingerprint);
   StageResult result;
   result.outputs = {"calibrate/heads.needle.textproto",

@@ -20,7 +20,10 @@ struct StageResult {
 
 // Text -> prepare/tokens.h5.
 absl::StatusOr<StageResult> MakePrepare(RunContext& run);
-// -> calibrate/heads.*.textproto, heads.textproto.
+// -> calibrate/heads.*.textproto, heads.textproto: the same bytes for any
+// number of ranks, if these do not share rows. Those that do (mesh.sequence)
+// add up a score's parts in another order than one rank, so the last digits
+// differ.
 absl::StatusOr<StageResult> MakeCalibrate(RunContext& run);
 // -> prepare/labels.h5: the teacher's labels of what stage 2 will see.
 absl::StatusOr<StageResult> MakeLabels(RunContext& run);

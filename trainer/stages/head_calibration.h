@@ -14,8 +14,8 @@
 // No weight moves. Reads a model and documents; writes nothing: the caller
 // makes a HeadMap of the scores. Scores are in the order layer * H + head.
 // Where ranks share the rows of a sequence, all of them call these functions
-// with the same document, and get the same scores; model.status() tells of
-// errors.
+// with the same document, and get the same scores: those of one rank, but for
+// the order of sums over rows. model.status() tells of errors.
 
 #ifndef RTPURBO_TRAINER_STAGES_HEAD_CALIBRATION_H_
 #define RTPURBO_TRAINER_STAGES_HEAD_CALIBRATION_H_
