@@ -9,28 +9,30 @@
 
 namespace rtpurbo::internal {
 
-// Pauses without sleeping for the time `spin`, then for longer and longer, up
-// to a millisecond.
+// Pauses without sleeping for the time `spin`, then for an eighth of the time
+// that it has waited, up to a millisecond: what it waits for is noticed soon,
+// and who waits long hardly computes.
 class Patience {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit Patience(std::chrono::microseconds spin)
-      : sleep_after_(Clock::now() + spin) {}
+  explicit Patience(std::chrono::microseconds spin) : spin_(spin) {}
 
   void Pause() {
-    if (Clock::now() < sleep_after_) {
+    const Clock::duration waited = Clock::now() - start_;
+    if (waited < spin_) {
       std::this_thread::yield();
       return;
     }
-    std::this_thread::sleep_for(sleep_);
-    sleep_ = std::min(2 * sleep_, kLongest);
+    std::this_thread::sleep_for(
+        std::clamp<Clock::duration>(waited / 8, kShortest, kLongest));
   }
 
  private:
+  static constexpr std::chrono::microseconds kShortest{20};
   static constexpr std::chrono::microseconds kLongest{1000};
-  Clock::time_point sleep_after_;
-  std::chrono::microseconds sleep_{20};
+  Clock::duration spin_;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace rtpurbo::internal
