@@ -50,6 +50,18 @@ class FaultsTest : public ::testing::Test {
     return Arguments(out, {"align.steps=100", "distill.steps=60",
                            "distill.held_out_every=40", "checkpoint.every=30"});
   }
+  // A folder of text that takes seconds to prepare.
+  std::string LongText() const {
+    FileSystem& files = RealFileSystem();
+    const std::string text = files.ReadFile(model_ / "text/a.txt").value();
+    const std::string folder = model_ / "long_text";
+    EXPECT_OK(files.CreateDirectories(folder));
+    for (int i = 0; i < 600; ++i) {
+      EXPECT_OK(files.WriteFileAtomically(
+          JoinPath(folder, absl::StrCat(i, ".txt")), text));
+    }
+    return folder;
+  }
   void Finish(int num_ranks, const std::vector<std::string>& arguments) const {
     const Finished finished = RunBinaryOnRanks(num_ranks, arguments);
     EXPECT_EQ(finished.exit_code, 0) << finished.err;
@@ -72,7 +84,7 @@ class FaultsTest : public ::testing::Test {
   TemporaryDirectory out_{TemporaryDirectory::Where::kInMemory};
 };
 
-// While the ranks train, and while the first works and the others wait.
+// Between documents, between labels, and between steps.
 TEST_F(FaultsTest, AskedToStopOnAnyRankItStopsAndGoesOn) {
   Finish(2, LongArguments("whole"));
   struct Moment {
@@ -187,15 +199,15 @@ TEST_F(FaultsTest, AStoppedRankIsNamedAndNoProcessIsLeft) {
 // rank waits for it.
 TEST_F(FaultsTest, AHungRankIsNamedAndNoProcessIsLeft) {
   std::vector<std::string> arguments = LongArguments("a");
-  arguments.emplace_back("--set=watch.stuck_seconds=2");
-  arguments.emplace_back("--set=calibration.needle_documents=1000");
-  arguments.emplace_back("--set=calibration.tokens=1000");
+  arguments.emplace_back("--set=watch.stuck_seconds=5");
+  arguments.emplace_back("--set=data.paths=[\"" + LongText() + "\"]");
   RunningBinary run(2, arguments);
-  // Then the first rank works alone, soon after and for long.
-  ASSERT_TRUE(run.Says("calibrate starts")) << run.err();
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  // Then the first rank works alone for long, with a sign of life for every
+  // 4 MiB.
+  ASSERT_TRUE(run.Says("prepare starts")) << run.err();
+  std::this_thread::sleep_for(milliseconds(200));
   HeldThread main_thread(run.Pid(0));
-  ASSERT_OK(main_thread.status());
+  ASSERT_OK(main_thread.status()) << run.err();
   EXPECT_TRUE(Becomes([&] { return main_thread.HasEnded(); }));
   const Finished finished = run.Wait();
   EXPECT_EQ(finished.exit_code, 6) << finished.err;
