@@ -31,7 +31,7 @@ struct Line {
 
 class RanksCommandTest : public ::testing::Test {
  protected:
-  RanksCommandTest() { WriteTestModel(model_.path(), 3); }
+  RanksCommandTest() { WriteTestModel(model_.path(), 3, /*num_experts=*/8); }
 
   std::vector<std::string> Arguments(
       const std::string& command, const std::string& out,

@@ -27,6 +27,7 @@ namespace rtpurbo::testing {
 namespace {
 
 constexpr std::int64_t kSteps = 6;
+constexpr std::int64_t kExperts = 8;  // one for each of the most ranks
 
 class Lines : public Recorder {
  public:
@@ -56,7 +57,7 @@ struct Outcome {
 class RanksTest : public ::testing::Test {
  public:  // members are named in tests, by address
   RanksTest() {
-    WriteTestModel(directory_ / "model", 3);
+    WriteTestModel(directory_ / "model", 3, kExperts);
     options_.steps = kSteps;
     options_.schedule = {Schedule::Kind::kConstant, 1e-3, 0, kSteps};
     options_.held_out_every = 2;

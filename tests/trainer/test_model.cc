@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/substitute.h"
 #include "configs/load.h"
 #include "data/file_system.h"
 #include "data/safetensors_writer.h"
@@ -24,7 +25,7 @@ constexpr char kConfig[] = R"({
  "num_attention_heads": 4,
  "num_key_value_heads": 2,
  "head_dim": 16,
- "num_experts": 8,
+ "num_experts": $0,
  "num_experts_per_tok": 2,
  "moe_intermediate_size": 8,
  "norm_topk_prob": true,
@@ -38,8 +39,10 @@ constexpr char kConfig[] = R"({
 constexpr std::size_t kTextBytes = 60'000;
 
 // Norms near 1, other weights of a size that makes attention uneven.
-void WriteWeights(const std::string& dir, std::uint64_t seed) {
-  const ModelConfig config = ModelConfig::Parse(kConfig, "config.json").value();
+void WriteWeights(const std::string& dir, const std::string& config_json,
+                  std::uint64_t seed) {
+  const ModelConfig config =
+      ModelConfig::Parse(config_json, "config.json").value();
   std::vector<SafetensorsSpec> specs;
   for (const GroupLayout& group : ModelLayout(config)) {
     for (const ParameterLayout& parameter : group.parameters) {
@@ -66,11 +69,13 @@ void WriteWeights(const std::string& dir, std::uint64_t seed) {
 
 }  // namespace
 
-void WriteTestModel(const std::string& dir, std::uint64_t seed) {
+void WriteTestModel(const std::string& dir, std::uint64_t seed,
+                    std::int64_t num_experts) {
   FileSystem& files = RealFileSystem();
+  const std::string config = absl::Substitute(kConfig, num_experts);
   CHECK(files.CreateDirectories(JoinPath(dir, "text")).ok());
-  CHECK(files.WriteFileAtomically(JoinPath(dir, "config.json"), kConfig).ok());
-  WriteWeights(dir, seed);
+  CHECK(files.WriteFileAtomically(JoinPath(dir, "config.json"), config).ok());
+  WriteWeights(dir, config, seed);
   CHECK(files
             .WriteFileAtomically(
                 JoinPath(dir, "tokenizer.json"),

@@ -12,8 +12,9 @@
 namespace rtpurbo::testing {
 
 // Writes config.json, model.safetensors (bf16), the tokenizer of the teacher
-// `tiny` and text/a.txt into `dir`, which is made.
-void WriteTestModel(const std::string& dir, std::uint64_t seed);
+// `tiny` and text/a.txt into `dir`, which is made. Two experts a token.
+void WriteTestModel(const std::string& dir, std::uint64_t seed,
+                    std::int64_t num_experts = 4);
 
 // The recipe test_model with this model.
 configs::Run TestRun(const std::string& dir);
