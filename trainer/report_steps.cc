@@ -106,6 +106,7 @@ std::string StepTimes(const ReportData& data) {
     }
   }
   std::vector<std::string> rows;
+  rows.reserve(stages.size());
   for (const auto& [stage, sum] : stages) {
     rows.push_back(absl::StrCat(Cell(stage), Cell(NumberOrDash(sum.steps)),
                                 Cell(Milliseconds(sum.seconds / sum.steps)),

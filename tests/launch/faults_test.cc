@@ -54,7 +54,7 @@ class FaultsTest : public ::testing::Test {
   std::string LongText() const {
     FileSystem& files = RealFileSystem();
     const std::string text = files.ReadFile(model_ / "text/a.txt").value();
-    const std::string folder = model_ / "long_text";
+    std::string folder = model_ / "long_text";
     EXPECT_OK(files.CreateDirectories(folder));
     for (int i = 0; i < 600; ++i) {
       EXPECT_OK(files.WriteFileAtomically(

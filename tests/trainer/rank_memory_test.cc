@@ -112,6 +112,7 @@ std::int64_t TwoBlocks(const Transformer& model) {
     blocks[name.substr(0, name.rfind('.'))] += Elements(group) * bytes;
   }
   std::vector<std::int64_t> sizes;
+  sizes.reserve(blocks.size());
   for (const auto& [name, bytes] : blocks) {
     sizes.push_back(bytes);
   }

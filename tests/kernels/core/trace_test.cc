@@ -11,6 +11,7 @@ namespace {
 
 std::vector<std::string> NamesOf(const std::vector<TraceEvent>& events) {
   std::vector<std::string> names;
+  names.reserve(events.size());
   for (const TraceEvent& event : events) {
     names.push_back(event.name);
   }
