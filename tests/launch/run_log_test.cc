@@ -43,7 +43,8 @@ TEST(RunLogTest, OneThatCannotBeWrittenIsSaidOnceAndStopsNothing) {
   const TemporaryDirectory directory;
   ASSERT_OK(RealFileSystem().WriteFileAtomically(directory / "logs", "a file"));
   std::string said;
-  SetLogWriter([&](absl::string_view bytes) { said += std::string(bytes); }, false);
+  SetLogWriter([&](absl::string_view bytes) { said += std::string(bytes); },
+               false);
   {
     const RunLog log(RealFileSystem(), directory.path(), 0);
     Log(LogLevel::kInfo, "align", "one");
