@@ -35,17 +35,19 @@ absl::Status Optimizer::SumReplicas() {
 }
 
 std::vector<double> Optimizer::GradSquares() const {
-  std::vector<double> squares;
-  for (const std::string& role : roles_) {
-    Tensor sum = Tensor::Zeros(ctx_, DType::kF32, {1});
-    for (const TrainedTensor& tensor : tensors_) {
-      if (tensor.role == role && tensor.is_first()) {
-        kernels::SumSquares(ctx_, tensor.grad, &sum);
-      }
+  const auto n = static_cast<std::int64_t>(roles_.size());
+  const Tensor sums = Tensor::Zeros(ctx_, DType::kF32, {n});
+  for (const TrainedTensor& tensor : tensors_) {
+    if (tensor.is_first()) {
+      const std::int64_t i =
+          std::find(roles_.begin(), roles_.end(), tensor.role) - roles_.begin();
+      Tensor sum = sums.Slice(i, i + 1);
+      kernels::SumSquares(ctx_, tensor.grad, &sum);
     }
-    squares.push_back(static_cast<double>(ToHost<float>(ctx_, sum)[0]));
   }
-  return squares;
+  // All at once: on a GPU the host waits here.
+  const std::vector<float> squares = ToHost<float>(ctx_, sums);
+  return {squares.begin(), squares.end()};
 }
 
 void Optimizer::Step(std::int64_t step, double learning_rate, double norm) {

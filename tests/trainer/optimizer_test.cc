@@ -2,18 +2,13 @@
 
 #include <cmath>
 #include <memory>
-#include <numeric>
 
 #include "gtest/gtest.h"
 #include "tests/device_test.h"
+#include "tests/trainer/grad_norm.h"
 
 namespace rtpurbo::testing {
 namespace {
-
-double GradNorm(const Optimizer& optimizer) {
-  const std::vector<double> squares = optimizer.GradSquares();
-  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
-}
 
 class OptimizerTest : public ::testing::Test {
  protected:

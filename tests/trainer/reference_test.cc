@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +21,7 @@
 #include "model/attention.h"
 #include "nlohmann/json.hpp"
 #include "tests/device_test.h"
+#include "tests/trainer/grad_norm.h"
 #include "trainer/model_input.h"
 #include "trainer/optimizer.h"
 #include "trainer/stages/head_calibration.h"
@@ -29,11 +29,6 @@
 
 namespace rtpurbo::testing {
 namespace {
-
-double GradNorm(const Optimizer& optimizer) {
-  const std::vector<double> squares = optimizer.GradSquares();
-  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
-}
 
 using Json = nlohmann::json;
 

@@ -37,15 +37,11 @@ void WriteConfig(const std::string& folder, const SmallTeacher& teacher) {
 
 std::vector<PublishedTensor> TensorsOf(const ModelConfig& config,
                                        bool head_copy) {
-  std::vector<GroupLayout> groups = {EmbeddingLayout(config)};
-  for (std::int64_t l = 0; l < config.num_layers; ++l) {
-    for (GroupLayout& group : BlockLayout(config, l)) {
-      groups.push_back(std::move(group));
-    }
-  }
-  groups.push_back(FinalNormLayout(config));
   std::vector<PublishedTensor> tensors;
-  for (const GroupLayout& group : groups) {
+  for (const GroupLayout& group : ModelLayout(config)) {
+    if (group.role == Role::kHead) {
+      continue;  // last, below
+    }
     for (const ParameterLayout& parameter : group.parameters) {
       tensors.insert(tensors.begin(), parameter.published.begin(),
                      parameter.published.end());

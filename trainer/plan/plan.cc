@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "trainer/trained_model.h"
 
 namespace rtpurbo {
 namespace {
@@ -21,8 +22,7 @@ double LimitOf(const PlanCase& one, const configs::Machine& machine) {
 
 // Whether the model and the sequence can be cut so.
 bool CanBeCut(const PlanCase& one, std::int64_t sequence, std::int64_t expert) {
-  return (expert == 1 || (one.config.num_experts > 0 &&
-                          one.config.num_experts % expert == 0)) &&
+  return CheckExpertAxis(one.config, static_cast<int>(expert), "").ok() &&
          (sequence == 1 || one.tokens >= kLeastTokens * sequence);
 }
 

@@ -11,6 +11,7 @@
 #include "kernels/core/log.h"
 #include "kernels/core/status_macros.h"
 #include "model/head_map.h"
+#include "tests/dist/mesh_shapes.h"
 #include "tests/dist/ranks.h"
 #include "tests/status_matchers.h"
 #include "tests/temporary_directory.h"
@@ -50,7 +51,7 @@ class MakeCalibrateTest : public ::testing::Test {
   // Into a folder of the shape's name. Rank `stopped` is asked to stop at its
   // second document.
   Outcome Calibrate(const MeshShape& shape, int stopped = -1) const {
-    const int size = shape.replica * shape.shard * shape.sequence;
+    const int size = NumRanks(shape);
     Outcome outcome;
     outcome.ends.resize(static_cast<std::size_t>(size));
     outcome.documents.resize(static_cast<std::size_t>(size));
