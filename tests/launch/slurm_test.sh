@@ -7,7 +7,8 @@
 #
 # BUILD, build/cpu if not given, holds rtpurbo and tests/write_test_model.
 # Starts its own daemons (slurmctld, four slurmd, munged if none runs) with
-# their files in a scratch folder, and ends them. Needs root, about 2 minutes.
+# their files in a scratch folder, and ends them; the folder stays if a case
+# fails. Needs root, about 2 minutes.
 # Exit code: 0 passed, 1 failed, 77 skipped: the daemons are not installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,6 +30,7 @@ scratch=$(mktemp -d)
 host=$(hostname -s)
 our_munged=false
 stop() {
+  local code=$?
   scancel -u root 2>/dev/null || true
   sleep 1
   kill $(cat "$scratch"/slurmd.n*.pid "$scratch"/ctld.pid 2>/dev/null) \
@@ -37,7 +39,11 @@ stop() {
     kill "$(cat /run/munge/munged.pid)" 2>/dev/null || true
   fi
   sleep 2
-  rm -rf "$scratch"
+  if ((code == 0)); then
+    rm -rf "$scratch"
+  else
+    echo "logs of all jobs: $scratch" >&2
+  fi
 }
 trap stop EXIT
 
