@@ -1,5 +1,6 @@
 #include <mpi.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <utility>
 
@@ -24,6 +25,9 @@ absl::Status Init() {
   if (was_opened != 0) {
     return absl::FailedPreconditionError("MPI can be opened only once");
   }
+  // MPI and PMIx write to sockets that another rank may just have closed: that
+  // is an error of the write, not the end of this process.
+  std::signal(SIGPIPE, SIG_IGN);
   int level = 0;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level) !=
       MPI_SUCCESS) {
