@@ -134,9 +134,11 @@ wait_for_end() {  # JOB
   done
   return 1
 }
-wait_for_file() {  # FILE
+# A checkpoint may come and go between two looks; a line of metrics stays.
+wait_for_step() {  # FOLDER STAGE STEP
   for _ in $(seq 240); do
-    [[ -e $1 ]] && return 0
+    grep -q "\"stage\":\"$2\",\"step\":$3," "$1/metrics.jsonl" 2>/dev/null &&
+      return 0
     sleep 0.1
   done
   return 1
@@ -162,14 +164,14 @@ expect "the stages one after the other" wait_for_end "$previous"
 expect "... end with its bytes" same_bytes whole stages
 
 job=$(submit requeued run -N4)
-wait_for_file "$scratch/requeued/align/step_00000010"
+wait_for_step "$scratch/requeued" align 10
 scontrol requeue "$job"
 expect "scontrol requeue" wait_for_end "$job"
 expect "... started twice" started_twice requeued
 expect "... ends with its bytes" same_bytes whole requeued
 
 job=$(submit down run -N4)
-wait_for_file "$scratch/down/distill/step_00000010"
+wait_for_step "$scratch/down" distill 10
 scontrol update nodename=n2 state=down reason=test
 expect "a node that is down" wait_for_end "$job"
 expect "... started twice" started_twice down
